@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lab.verdict import Check, Outcome
 
-__all__ = ["SCHEMA", "HostFacts", "Matrix", "MatrixCell", "RunFacts"]
+__all__ = ["NO_VERDICT", "SCHEMA", "HostFacts", "Matrix", "MatrixCell", "RunFacts"]
 
 SCHEMA = "lab.matrix/1"
+NO_VERDICT = "no verdict: "
+"""How the reason begins of a cell that was planned and never judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class RunFacts:
 class MatrixCell:
     """One square: what was tried (``axes``) and what came of it.
 
-    ``outcome`` is that of the first attempt that reached a verdict... a retried-to-green cell has ``attempts`` > 1.
+    ``outcome`` is that of the first attempt that was not an ``error``, if there was one; a cell that needed a retry to
+    get there is :attr:`flaky` and shown as such.
     ``expected`` says whether the outcome is what the scenario (or known.yaml) names.
     """
 
@@ -59,6 +62,62 @@ class MatrixCell:
     checks: tuple[Check, ...] = ()
     evidence: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The id without its file, as people say it."""
+        return self.id.rpartition("::")[2]
+
+    @property
+    def flaky(self) -> bool:
+        """Whether the lab had to try again before it got a verdict."""
+        return self.attempts > 1 and self.outcome is not Outcome.ERROR
+
+    @property
+    def judged(self) -> bool:
+        """Whether a verdict was reached, good or bad."""
+        return not self.reason.startswith(NO_VERDICT)
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of ``cells``."""
+        return {
+            "id": self.id,
+            "scenario": self.scenario,
+            "kind": self.kind,
+            "axes": dict(self.axes),
+            "outcome": self.outcome.value,
+            "finding": self.finding,
+            "reason": self.reason,
+            "expected": self.expected,
+            "seconds": round(self.seconds, 3),
+            "attempts": self.attempts,
+            "checks": [
+                {
+                    "name": check.name,
+                    "outcome": check.outcome.value,
+                    "expected": check.expected,
+                    "observed": check.observed,
+                }
+                for check in self.checks
+            ],
+            "evidence": list(self.evidence),
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MatrixCell:
+        """The cell of one entry of ``cells``.
+
+        Raises:
+            KeyError, TypeError, ValueError: it lacks a field, has one too many, or names no known outcome.
+        """
+        fields = dict(document)
+        checks = tuple(
+            Check(check["name"], Outcome(check["outcome"]), check["expected"], check["observed"])
+            for check in fields.pop("checks", ())
+        )
+        outcome = Outcome(fields.pop("outcome"))
+        evidence = tuple(fields.pop("evidence", ()))
+        return cls(outcome=outcome, checks=checks, evidence=evidence, **fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -69,30 +128,10 @@ class Matrix:
 
     def to_json(self) -> dict[str, Any]:
         """The document described by ``lab/matrix/matrix.schema.json``."""
-        run = self.run
-        return {
-            "schema": SCHEMA,
-            "run": {
-                "id": run.id,
-                "started": run.started,
-                "seconds": round(run.seconds, 3),
-                "command": run.command,
-                "revision": run.revision,
-                "accelerator": run.accelerator,
-                "hosts": [
-                    {
-                        "name": host.name,
-                        "kind": host.kind,
-                        "xen": host.xen,
-                        "libvirt": host.libvirt,
-                        "kernel": host.kernel,
-                        "capabilities": host.capabilities,
-                    }
-                    for host in run.hosts
-                ],
-            },
-            "cells": [_cell_to_json(cell) for cell in self.cells],
-        }
+        run = asdict(self.run)
+        run["seconds"] = round(self.run.seconds, 3)
+        run["hosts"] = list(run["hosts"])
+        return {"schema": SCHEMA, "run": run, "cells": [cell.to_json() for cell in self.cells]}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Matrix:
@@ -106,37 +145,6 @@ class Matrix:
         try:
             run = dict(document["run"])
             hosts = tuple(HostFacts(**host) for host in run.pop("hosts", ()))
-            return cls(RunFacts(**run, hosts=hosts), tuple(_cell_from_json(cell) for cell in document["cells"]))
-        except (KeyError, TypeError) as broken:
+            return cls(RunFacts(**run, hosts=hosts), tuple(MatrixCell.from_json(cell) for cell in document["cells"]))
+        except (KeyError, TypeError, ValueError) as broken:
             raise ValueError(f"not a {SCHEMA} document: {broken}") from broken
-
-
-def _cell_to_json(cell: MatrixCell) -> dict[str, Any]:
-    return {
-        "id": cell.id,
-        "scenario": cell.scenario,
-        "kind": cell.kind,
-        "axes": dict(cell.axes),
-        "outcome": cell.outcome.value,
-        "finding": cell.finding,
-        "reason": cell.reason,
-        "expected": cell.expected,
-        "seconds": round(cell.seconds, 3),
-        "attempts": cell.attempts,
-        "checks": [
-            {"name": check.name, "outcome": check.outcome.value, "expected": check.expected, "observed": check.observed}
-            for check in cell.checks
-        ],
-        "evidence": list(cell.evidence),
-    }
-
-
-def _cell_from_json(document: Mapping[str, Any]) -> MatrixCell:
-    fields = dict(document)
-    checks = tuple(
-        Check(check["name"], Outcome(check["outcome"]), check["expected"], check["observed"])
-        for check in fields.pop("checks", ())
-    )
-    outcome = Outcome(fields.pop("outcome"))
-    evidence = tuple(fields.pop("evidence", ()))
-    return MatrixCell(outcome=outcome, checks=checks, evidence=evidence, **fields)

@@ -40,8 +40,9 @@ class HostRequest:
 
 @dataclass(frozen=True, slots=True)
 class KernelRequest:
-    """A kernel by what its package is: Debian ``release`` (bookworm, trixie, forky, experimental ...), ``arch``
-    (amd64, i386) and ``flavour`` (cloud, generic, 686-pae)."""
+    """A kernel by what its package is: Debian ``release`` (bookworm, trixie, forky, experimental ...),
+    ``arch`` (amd64, i386) and ``flavour`` (cloud, generic, 686-pae).
+    """
 
     release: str
     arch: str = "amd64"

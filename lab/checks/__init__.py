@@ -1,0 +1,1 @@
+"""What is asked of a cell; each check returns a :class:`lab.verdict.Verdict`."""

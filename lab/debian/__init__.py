@@ -1,0 +1,3 @@
+"""Debian packages and what is made from them: root file systems, kernels, initial RAM disks."""
+
+from __future__ import annotations

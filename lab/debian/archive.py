@@ -1,0 +1,179 @@
+"""Debian suites as the machine's own apt configuration reaches them.
+
+The mirror, its keys and its proxies are whatever apt on this machine uses; the lab only asks it for other suites.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.cache import Cache, fingerprint
+from lab.deadline import Deadline
+from lab.errors import LabError
+from lab.events import step
+from lab.process import run
+
+__all__ = ["Archive", "Package", "suite_sources"]
+
+FRESH_SECONDS = 20 * 3600.0
+"""How long a resolved set of versions is trusted before the suite is asked again: a nightly run always asks."""
+
+# Suites that have a security archive (Debian 10 and later name it SUITE-security); testing and unstable have none of use.
+_SECURITY = frozenset({"bullseye", "bookworm", "trixie"})
+
+
+class PackageError(LabError, LookupError):
+    """A package or suite cannot be had from the machine's mirror."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package in one version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Debian ``suite`` seen from ``arch``, with an apt state folder of its own in the cache."""
+
+    cache: Cache
+    suite: str
+    arch: str = "amd64"
+
+    def closure(self, packages: tuple[str, ...], *, deadline: Deadline) -> tuple[Package, ...]:
+        """Every package, with version, that an empty system would get for ``packages``, sorted.
+
+        Raises:
+            PackageError: the suite has no such packages.
+        """
+
+        def resolve() -> list[list[str]]:
+            said = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *packages, deadline=deadline)
+            found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", said, re.MULTILINE)
+            return sorted(map(list, found))
+
+        return tuple(Package(*pair) for pair in self._remembered(["closure", packages], resolve, deadline))
+
+    def family(self, package: str, prefix: str, *, deadline: Deadline) -> tuple[Package, ...]:
+        """``package`` and those of its dependencies, followed down, whose names begin with ``prefix``.
+
+        A kernel of 7.2 and later is split over several packages (linux-base-*, linux-modules-*, linux-binary-*).
+        """
+
+        def resolve() -> list[list[str]]:
+            found: dict[str, str] = {}
+            todo = [package]
+            while todo:
+                name = todo.pop()
+                if name in found:
+                    continue
+                record = self._apt("apt-cache", "show", "--no-all-versions", name, deadline=deadline)
+                found[name] = _field(record, "Version")
+                depends = re.findall(r"[a-z0-9][a-z0-9.+-]+(?=[ ,:(|]|$)", _field(record, "Depends"))
+                todo += [dependency for dependency in depends if dependency.startswith(prefix)]
+            return sorted(map(list, found.items()))
+
+        return tuple(Package(*pair) for pair in self._remembered(["family", package, prefix], resolve, deadline))
+
+    def download(self, packages: tuple[Package, ...], into: Path, *, deadline: Deadline) -> tuple[Path, ...]:
+        """Fetch packages, checked by apt against the suite's signatures, as .deb files in ``into``."""
+        self._refresh(deadline)
+        names = [f"{package.name}={package.version}" for package in packages]
+        with step("download", packages=" ".join(names)):
+            run("apt-get", "download", *names, env=self._env(), cwd=into, deadline=deadline).check(
+                hint="the mirror may have moved on since the versions were resolved: `lab clean --all` resolves anew"
+            )
+        return tuple(sorted(into.glob("*.deb")))
+
+    @property
+    def _folder(self) -> Path:
+        return self.cache.root / "apt" / f"{self.suite}-{self.arch}"
+
+    def _remembered(self, question: list[object], resolve: object, deadline: Deadline) -> list[list[str]]:
+        answers = self._folder / "answers"
+        answer = answers / f"{fingerprint(question)}.json"
+        if answer.exists() and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
+            return [list(pair) for pair in json.loads(answer.read_text())]
+        self._refresh(deadline)
+        found: list[list[str]] = resolve()  # type: ignore[operator]  # a closure of this class
+        answers.mkdir(parents=True, exist_ok=True)
+        half = answer.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps(found))
+        half.replace(answer)
+        return found
+
+    def _refresh(self, deadline: Deadline) -> None:
+        with self.cache.alone("apt", f"{self.suite}-{self.arch}", deadline=deadline):
+            self._update(deadline)
+
+    def _update(self, deadline: Deadline) -> None:
+        stamp = self._folder / "updated"
+        if stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_SECONDS:
+            return
+        for part in ("lists/partial", "archives/partial", "parts"):
+            (self._folder / part).mkdir(parents=True, exist_ok=True)
+        (self._folder / "status").touch()
+        (self._folder / "sources.list").write_text("\n".join(suite_sources(self.suite, deadline=deadline)) + "\n")
+        (self._folder / "apt.conf").write_text(self._configuration())
+        with step("ask the mirror", suite=self.suite, arch=self.arch):
+            run("apt-get", "update", "-qq", env=self._env(), deadline=deadline).check(
+                hint=f"is {self.suite} on this machine's Debian mirror? `apt-get update` must work first"
+            )
+        stamp.touch()
+
+    def _configuration(self) -> str:
+        folder = self._folder
+        return (
+            f'APT::Architecture "{self.arch}";\nAPT::Architectures {{ "{self.arch}"; }};\n'
+            f'Dir::State "{folder}";\nDir::State::lists "{folder}/lists/";\nDir::State::status "{folder}/status";\n'
+            f'Dir::Cache "{folder}";\nDir::Cache::archives "{folder}/archives/";\n'
+            f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "{folder}/parts";\n'
+            f'Dir::Etc::preferences "/dev/null";\nDir::Etc::preferencesparts "{folder}/parts";\n'
+            'APT::Sandbox::User "root";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
+        )
+
+    def _env(self) -> dict[str, str]:
+        return {"APT_CONFIG": str(self._folder / "apt.conf"), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+
+    def _apt(self, *argv: str, deadline: Deadline) -> str:
+        done = run(*argv, env=self._env(), deadline=deadline)
+        if not done:
+            said = done.stderr.decode(errors="replace").strip() or "it said nothing"
+            raise PackageError(f"{self.suite} ({self.arch}): {said}")
+        return done.text
+
+
+def suite_sources(suite: str, *, deadline: Deadline) -> tuple[str, ...]:
+    """One-line apt sources for ``suite``, with the mirrors and keyrings that this machine's apt uses for Debian.
+
+    Raises:
+        PackageError: the machine's apt knows no Debian mirror.
+    """
+    form = "$(REPO_URI) $(LABEL)"
+    listed = run("apt-get", "indextargets", "--format", form, "Created-By: Packages", deadline=deadline).check().text
+    mirrors: dict[str, str] = {}
+    for line in listed.splitlines():
+        uri, _, label = line.partition(" ")
+        mirrors.setdefault(label, uri)
+    if "Debian" not in mirrors:
+        raise PackageError(
+            "this machine's apt knows no Debian mirror", hint="add one to its sources and run `apt-get update` once"
+        )
+    sources = [f"deb {mirrors['Debian']} {suite} main"]
+    if suite == "experimental":
+        sources.append(f"deb {mirrors['Debian']} sid main")
+    if suite in _SECURITY and "Debian-Security" in mirrors:
+        sources.append(f"deb {mirrors['Debian-Security']} {suite}-security main")
+    return tuple(sources)
+
+
+def _field(record: str, name: str) -> str:
+    found = re.search(rf"^{name}: (.*)$", record, re.MULTILINE)
+    return found.group(1) if found else ""

@@ -1,0 +1,49 @@
+"""The ELF kernel inside a bzImage.
+
+libxl unpacks a bzImage in dom0, which takes 7-18 s under emulation; given the ELF, a guest starts in 2 s.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import struct
+from pathlib import Path
+
+from lab.deadline import Deadline
+from lab.errors import ImageError
+from lab.process import run
+
+__all__ = ["extract_vmlinux"]
+
+# Linux Documentation/arch/x86/boot.rst: setup_sects is at 0x1f1, "HdrS" at 0x202, payload_offset at 0x248 and
+# payload_length at 0x24c; the offset counts from the protected-mode code, i.e. after (setup_sects + 1) * 512 bytes.
+_SETUP_SECTS, _MAGIC, _PAYLOAD = 0x1F1, 0x202, 0x248
+
+
+def extract_vmlinux(bzimage: Path, into: Path, *, deadline: Deadline) -> None:
+    """Write the uncompressed ELF of ``bzimage`` to ``into``.
+
+    Raises:
+        ImageError: it is not a bzImage, or its payload is in an unknown format.
+    """
+    image = bzimage.read_bytes()
+    if image[_MAGIC : _MAGIC + 4] != b"HdrS":
+        raise ImageError(f"{bzimage}: no Linux boot header at {_MAGIC:#x}: not a bzImage")
+    offset, length = struct.unpack_from("<II", image, _PAYLOAD)
+    start = (image[_SETUP_SECTS] + 1) * 512 + offset
+    # The build appends the unpacked size in 4 bytes, which is not part of the stream (arch/x86/boot/compressed).
+    elf = _unpack(image[start : start + length], bzimage, deadline)
+    if elf[:4] != b"\x7fELF":
+        raise ImageError(f"{bzimage}: its payload unpacks to something that is no ELF")
+    into.write_bytes(elf)
+
+
+def _unpack(payload: bytes, bzimage: Path, deadline: Deadline) -> bytes:
+    if payload.startswith(b"\xfd7zXZ"):
+        return lzma.LZMADecompressor().decompress(payload)
+    if payload.startswith(b"\x1f\x8b"):
+        return gzip.decompress(payload[:-4])
+    if payload.startswith(b"\x28\xb5\x2f\xfd"):
+        return run("zstd", "-dc", stdin=payload[:-4], deadline=deadline).check().stdout
+    raise ImageError(f"{bzimage}: payload begins with {payload[:6].hex()}: not gzip, XZ or Zstandard")

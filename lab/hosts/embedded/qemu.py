@@ -1,0 +1,255 @@
+"""QEMU as an embedded host's hardware: one fixed set of devices, so that a snapshot fits every later start."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.deadline import Deadline
+from lab.errors import HostError
+from lab.hosts.embedded.qmp import Qmp
+from lab.process import last_line, run, spawn
+from lab.wait import wait_until
+
+__all__ = ["HARDWARE", "Hardware", "Machine", "make_overlay", "qemu_version", "start_machine"]
+
+PROGRAM = "qemu-system-x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a snapshot depends on besides its disk. ``memory`` is in MiB."""
+
+    memory: int = 2560
+    cpus: int = 1
+    machine: str = "pc"
+
+    def cpu(self, accelerator: str) -> str:
+        """The CPU model, with what breaks Xen or its guests under emulation taken out.
+
+        smap, smep: dom0 dies at once with a page fault under TCG. cx16: guests with 6.12 die at random right after
+        cmpxchg16b. xsave, pku: a 7.2 guest as PVH panics in fpstate_reset. All seen with QEMU 7.2.
+        """
+        return "host" if accelerator == "kvm" else "max,-smap,-smep,-cx16,-xsave,-pku"
+
+    def argv(self, accelerator: str) -> tuple[str, ...]:
+        """The part of the command line that must be the same at a snapshot's making and at its return."""
+        return (
+            *("-nodefaults", "-no-user-config", "-display", "none"),
+            *("-machine", f"{self.machine},accel={accelerator}", "-cpu", self.cpu(accelerator)),
+            *("-smp", str(self.cpus), "-m", str(self.memory)),
+            *("-device", "virtio-blk-pci,id=root,drive=root"),
+            # Disks of guests are plugged in while the host runs; SCSI needs no PCI hotplug in dom0 for that.
+            *("-device", "virtio-scsi-pci,id=scsi"),
+            *("-device", "virtio-net-pci,netdev=nat,mac=52:54:00:77:00:01"),
+            *("-device", "virtio-net-pci,netdev=shared,mac=52:54:00:77:00:02"),
+            *("-device", "virtio-rng-pci"),
+            *("-device", "virtio-9p-pci,fsdev=share,mount_tag=share"),
+        )
+
+
+HARDWARE = Hardware()
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a machine starts from: ``xen`` with arguments, ``kernel`` with arguments and ``initrd``."""
+
+    xen: Path
+    xen_args: str
+    kernel: Path
+    kernel_args: str
+    initrd: Path
+
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's multiboot loader takes dom0's kernel and initrd as modules; a comma in an argument is doubled."""
+        modules = f"{self.kernel} {self.kernel_args}".replace(",", ",,")
+        return ("-kernel", str(self.xen), "-append", self.xen_args, "-initrd", f"{modules},{self.initrd}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What may differ from start to start: files and sockets in ``folder``, the ``network`` and the ``share``.
+
+    ``network`` is a multicast address and port; its packets stay on the loopback interface.
+    """
+
+    folder: Path
+    sockets: Path
+    disk: Path
+    network: str
+    share: Path
+
+    @property
+    def console(self) -> Path:
+        """Everything that Xen and dom0 say on the serial port."""
+        return self.folder / "console.log"
+
+    def argv(self, name: str) -> tuple[str, ...]:
+        """The rest of the command line. restrict=on: nothing inside can reach anything outside."""
+        return (
+            *("-name", name, "-pidfile", str(self.folder / "qemu.pid")),
+            *("-drive", f"if=none,id=root,file={self.disk},format=qcow2,cache=unsafe,discard=unmap"),
+            *("-netdev", "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+            *("-netdev", f"socket,id=shared,mcast={self.network},localaddr=127.0.0.1"),
+            *("-fsdev", f"local,id=share,path={self.share},security_model=none"),
+            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
+            *("-qmp", f"unix:{self.sockets / 'qmp'},server=on,wait=off"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A running QEMU."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    qmp: Qmp
+    wiring: Wiring
+
+    def watch(self) -> None:
+        """Nothing, as long as QEMU runs.
+
+        Raises:
+            HostError: it ended; the last lines of the console say why.
+        """
+        if self.process.poll() is not None:
+            console = self.wiring.console.read_bytes() if self.wiring.console.exists() else b""
+            said = " | ".join(console.decode(errors="replace").splitlines()[-3:])
+            raise HostError(f"{self.name}: QEMU ended with status {self.process.returncode}; its console: {said}")
+
+    def ssh_port(self, deadline: Deadline) -> int:
+        """The loopback port that leads to the machine's port 22; the kernel chose it, so no other run has it."""
+        said = self.qmp.execute("human-monitor-command", command_line="info usernet", deadline=deadline)
+        found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", said)
+        if not found:
+            raise HostError(f"{self.name}: QEMU does not forward a port: {said.strip()}")
+        return int(found.group(1))
+
+    def plug(self, disk: Path, serial: str, *, read_only: bool, deadline: Deadline, sector: int = 512) -> None:
+        """Give the host the raw image ``disk`` as a SCSI disk that dom0 finds by ``serial`` (at most 20 characters).
+
+        Two hosts may hold the same image at once: it is shared storage, and locking is off for that.
+        """
+        self.qmp.execute(
+            "blockdev-add",
+            **{
+                "driver": "raw",
+                "node_name": serial,
+                "read_only": read_only,
+                "cache": {"direct": False, "no-flush": True},
+                "discard": "unmap",
+                "file": {
+                    "driver": "file",
+                    "filename": str(disk),
+                    "locking": "off",
+                    "discard": "unmap",
+                    "cache": {"direct": False, "no-flush": True},
+                },
+            },
+            deadline=deadline,
+        )
+        self.qmp.execute(
+            "device_add",
+            **{"driver": "scsi-hd", "id": f"disk-{serial}", "drive": serial, "serial": serial, "share_rw": True},
+            **{"bus": "scsi.0", "logical_block_size": sector, "physical_block_size": sector},
+            deadline=deadline,
+        )
+
+    def unplug(self, serial: str, *, deadline: Deadline) -> None:
+        """Take a plugged disk away."""
+        self.qmp.execute("device_del", id=f"disk-{serial}", deadline=deadline)
+        wait_until(f"{self.name}: unplug {serial}", lambda: self._drop(serial, deadline), deadline=deadline, interval=0.05)
+
+    def _drop(self, serial: str, deadline: Deadline) -> bool:
+        try:
+            self.qmp.execute("blockdev-del", node_name=serial, deadline=deadline)
+        except HostError as trouble:
+            if "in use" in trouble.message:
+                return False
+            raise
+        return True
+
+
+@contextmanager
+def start_machine(
+    name: str, wiring: Wiring, accelerator: str, boot: Boot, *, incoming: Path | None, deadline: Deadline
+) -> Iterator[Machine]:
+    """Run QEMU; it is killed at the end. ``incoming`` is a snapshot's memory to return to instead of booting.
+
+    Raises:
+        HostError: QEMU does not start; its last words are in the message.
+    """
+    argv = [PROGRAM, *HARDWARE.argv(accelerator), *wiring.argv(name), *boot.argv()]
+    if incoming is not None:
+        argv += ["-incoming", f"exec:zstd -dc < {shlex.quote(str(incoming))}"]
+    log = wiring.folder / "qemu.log"
+    with log.open("wb") as words:
+        words.write(shlex.join(argv).encode() + b"\n")
+        words.flush()
+        process = spawn(*argv, stdin=subprocess.DEVNULL, stdout=words.fileno(), stderr=words.fileno())
+    try:
+        socket = wiring.sockets / "qmp"
+
+        def greeted() -> bool:
+            if process.poll() is not None:
+                raise HostError(f"{name}: QEMU ended with status {process.returncode}: {last_line(log.read_bytes())}")
+            return socket.exists()
+
+        wait_until(f"{name}: QEMU's control socket", greeted, deadline=deadline, interval=0.02)
+        with Qmp(socket, name).connect(deadline) as qmp:
+            machine = Machine(name, process, qmp, wiring)
+            if incoming is not None:
+                _await_running(machine, deadline)
+            yield machine
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _await_running(machine: Machine, deadline: Deadline) -> None:
+    def running() -> bool:
+        if machine.process.poll() is not None:
+            said = last_line((machine.wiring.folder / "qemu.log").read_bytes())
+            raise HostError(f"{machine.name}: QEMU ended while it read the snapshot: {said}")
+        status = machine.qmp.execute("query-status", deadline=deadline)["status"]
+        if status == "paused":
+            # The snapshot was taken from a stopped machine, and it comes back as it was.
+            machine.qmp.execute("cont", deadline=deadline)
+        return bool(status == "running")
+
+    wait_until(f"{machine.name}: back from its snapshot", running, deadline=deadline, interval=0.02)
+
+
+def save_memory(machine: Machine, into: Path, *, deadline: Deadline) -> None:
+    """Stop the machine for good and write its memory; its disk is flushed with it."""
+    machine.qmp.execute("stop", deadline=deadline)
+    # The default limit of 128 MiB/s would be the bottleneck.
+    machine.qmp.execute("migrate-set-parameters", max_bandwidth=1 << 40, deadline=deadline)
+    machine.qmp.execute("migrate", uri=f"exec:zstd -q -1 -T0 > {shlex.quote(str(into))}", deadline=deadline)
+
+    def written() -> bool:
+        state = machine.qmp.execute("query-migrate", deadline=deadline)
+        if state["status"] == "failed":
+            raise HostError(f"{machine.name}: snapshot: {state.get('error-desc', 'no reason given')}")
+        return bool(state["status"] == "completed")
+
+    wait_until(f"{machine.name}: snapshot", written, deadline=deadline)
+    machine.qmp.execute("quit", deadline=deadline)
+    machine.process.wait(deadline.check("quit"))
+
+
+def make_overlay(backing: Path, backing_format: str, into: Path, *, deadline: Deadline) -> None:
+    """A new qcow2 ``into`` over ``backing``, which is never written."""
+    argv = ("qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", backing_format, into)
+    run(*argv, deadline=deadline).check()
+
+
+def qemu_version(deadline: Deadline) -> str:
+    """QEMU's own words for its version; a snapshot fits only the QEMU that made it."""
+    return run(PROGRAM, "--version", deadline=deadline).check().text.splitlines()[0]

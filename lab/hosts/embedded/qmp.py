@@ -1,0 +1,76 @@
+"""QEMU's control socket: the only place that speaks QMP."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qemu.qmp import QMPClient, QMPError
+
+from lab.deadline import Deadline
+from lab.errors import DeadlineError, HostError
+
+__all__ = ["Qmp"]
+
+
+class Qmp:
+    """A QMP session, used from any one thread at a time."""
+
+    def __init__(self, socket: Path, name: str) -> None:
+        self._name = name
+        self._socket = socket
+        self._client = QMPClient(name)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp {name}", daemon=True)
+        self._thread.start()
+
+    def connect(self, deadline: Deadline) -> Self:
+        """Greet QEMU.
+
+        Raises:
+            HostError: nobody listens.
+        """
+        self._await(self._client.connect(str(self._socket)), "connect", deadline)
+        return self
+
+    def execute(self, command: str, /, *, deadline: Deadline, **arguments: Any) -> Any:  # noqa: ANN401 - QMP answers are JSON
+        """One command; underscores in argument names become dashes, as QMP spells them.
+
+        Raises:
+            HostError: QEMU refused, or is gone.
+            DeadlineError: no answer in time.
+        """
+        spelled = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self._await(self._client.execute(command, spelled), command, deadline)
+
+    def close(self) -> None:
+        """Hang up; QEMU goes on."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._await(self._client.disconnect(), "disconnect", Deadline(2))
+        except (HostError, DeadlineError):
+            # QEMU has gone first, and a session with nobody is already over.
+            pass
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _await(self, coroutine: Any, what: str, deadline: Deadline) -> Any:  # noqa: ANN401 - as in execute
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(deadline.remaining())
+        except TimeoutError as late:
+            future.cancel()
+            raise DeadlineError(f"{self._name}: QMP {what}: no answer within {deadline.seconds:g} s") from late
+        except (QMPError, EOFError, OSError) as trouble:
+            raise HostError(f"{self._name}: QMP {what}: {trouble}") from trouble

@@ -1,0 +1,1 @@
+"""NTFS volumes, the drivers that mount them, and the judgement on what a driver made of a volume."""

@@ -1,0 +1,28 @@
+"""What a kernel's log gives away: a driver that crashed, or one that hangs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["crash_in", "hang_in"]
+
+_CRASH = re.compile(
+    r"Oops: |\bOops\b.*\[#\d+\]|BUG: (unable to handle|kernel NULL|Bad |KASAN|sleeping function)|kernel BUG at |"
+    r"general protection fault|Internal error: |Kernel panic - not syncing|double fault|"
+    r"KASAN: |KFENCE: (?!initialized)|stack segment: |invalid opcode: |UBSAN: "
+)
+_HANG = re.compile(
+    r"blocked for more than \d+ seconds|soft lockup - CPU#|hard LOCKUP on cpu|self-detected stall|"
+    r"rcu_\w+ (kthread starved|detected (expedited )?stalls)|hung_task: blocked tasks"
+)
+
+
+def crash_in(lines: Iterable[str]) -> str:
+    """The first line that tells of an oops, a BUG or a panic, or an empty string."""
+    return next((line.strip() for line in lines if _CRASH.search(line)), "")
+
+
+def hang_in(lines: Iterable[str]) -> str:
+    """The first line that tells of a task or a processor that makes no progress, or an empty string."""
+    return next((line.strip() for line in lines if _HANG.search(line)), "")

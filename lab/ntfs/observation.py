@@ -1,0 +1,191 @@
+"""What the probe saw, read from its document (``lab.ntfs.probe/1``) into frozen values."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.errors import LabError
+from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Stream, Times
+from lab.ntfs.naming import shown
+
+__all__ = ["SCHEMA", "Mount", "Observation", "ReadError", "is_system_name"]
+
+SCHEMA = "lab.ntfs.probe/1"
+
+_SYSTEM_NAMES = frozenset(
+    {
+        "$AttrDef",
+        "$BadClus",
+        "$Bitmap",
+        "$Boot",
+        "$Extend",
+        "$LogFile",
+        "$MFT",
+        "$MFTMirr",
+        "$Secure",
+        "$UpCase",
+        "$Volume",
+    }
+)
+
+_LOADING = frozenset({"modprobe", "insmod"})
+
+NOT_SUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.E2BIG, errno.ERANGE, errno.ENOKEY, errno.ENAMETOOLONG})
+"""A driver that says so knows what it cannot do: unimplemented, a stream too long for an attribute, a missing key, a
+name of 255 UTF-16 units that takes more than the 255 bytes of NAME_MAX (lowntfs-3g)."""
+
+
+def is_system_name(path: str) -> bool:
+    """Whether ``path`` is one of NTFS' own files, which drivers and readers may or may not list."""
+    return path.split("/", 1)[0].split(":", 1)[0] in _SYSTEM_NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class ReadError:
+    """One operation the driver refused; ``number`` is its errno where there is one."""
+
+    path: str
+    operation: str
+    number: int | None
+    text: str
+
+    @property
+    def not_supported(self) -> bool:
+        """Whether the driver says that it lacks the feature, rather than that it failed."""
+        return self.number in NOT_SUPPORTED
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}: {self.operation}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """How the mount went. ``cause`` is refused, no-driver or no-device when ``ok`` is false."""
+
+    ok: bool
+    type: str = ""
+    options: tuple[str, ...] = ()
+    cause: str = ""
+    text: str = ""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the mount in force, or the superblock below it, is read-only."""
+        return "ro" in self.options
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """``ended`` is complete, deadline (time ran out), died (the reader was killed) or trouble (the probe's own)."""
+
+    driver: str
+    kind: str
+    type_asked: str
+    options_asked: tuple[str, ...]
+    ended: str
+    last_step: str
+    trouble: str
+    mount: Mount | None
+    manifest: Manifest
+    errors: tuple[ReadError, ...]
+    kernel_log: tuple[str, ...]
+    device: tuple[str, str] | None
+    """Hash of the device before and after, where the probe was asked for it."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Observation:
+        """The observation of a parsed document.
+
+        Raises:
+            LabError: it is not the probe's document.
+        """
+        if document.get("schema") != SCHEMA:
+            raise LabError(f"the probe's document has schema {document.get('schema')!r}, not {SCHEMA!r}")
+        try:
+            return _parse(document)
+        except (KeyError, TypeError, ValueError) as broken:
+            raise LabError(f"the probe's document is broken: {type(broken).__name__}: {broken}") from broken
+
+
+def _parse(document: Mapping[str, Any]) -> Observation:
+    told = [ReadError(error["path"], error["operation"], error["errno"], error["text"]) for error in document["errors"]]
+    # A module that is built in cannot be loaded, and need not be: whether it matters is for the mount to tell.
+    errors = tuple(error for error in told if error.operation not in _LOADING)
+    before, after = document.get("device_before"), document.get("device_after")
+    return Observation(
+        driver=document["driver"],
+        kind=document["kind"],
+        type_asked=document["type_asked"],
+        options_asked=tuple(document["options_asked"].split(",")),
+        ended=document["ended"],
+        last_step=" ".join(str(word) for word in document.get("last_step", ())),
+        trouble=document.get("trouble", ""),
+        mount=_mount(document["mount"]) if "mount" in document else None,
+        manifest=_manifest(document, errors),
+        errors=errors,
+        kernel_log=tuple(document.get("kernel_log", ())),
+        device=(before, after) if before and after else None,
+        facts=_facts(document),
+    )
+
+
+def _mount(document: Mapping[str, Any]) -> Mount:
+    if not document["ok"]:
+        return Mount(ok=False, cause=document["cause"], text=document["text"])
+    # FUSE mounts of an ro daemon show ro in the superblock's options, kernel ones in both.
+    options = (*document["options"].split(","), *document["super_options"].split(","))
+    return Mount(ok=True, type=document["type"], options=tuple(dict.fromkeys(options)))
+
+
+def _manifest(document: Mapping[str, Any], errors: Sequence[ReadError]) -> Manifest:
+    """What could not be looked at or listed is unsure, not missing: the error is told on its own."""
+    entries = [entry for entry in document["entries"] if not is_system_name(entry["path"])]
+    known = tuple(_entry(entry) for entry in entries if entry["kind"] != "unknown")
+    unsure = {entry["path"] for entry in entries if entry["kind"] == "unknown"}
+    unsure |= {error.path for error in errors if error.operation == "list"}
+    sees = {Feature.NAMES, Feature.SIZES, Feature.BYTES, Feature.TIMES, Feature.HOLES}
+    if document["streams_as"] != "none":
+        sees.add(Feature.STREAMS)
+    if any(entry.kind is Kind.SYMLINK for entry in known):
+        sees.add(Feature.LINKS)
+    if any(entry.attributes is not None for entry in known):
+        sees.add(Feature.ATTRIBUTES)
+    return Manifest(known, frozenset(sees), frozenset(unsure))
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
+    streams = document.get("streams")
+    holes = document.get("holes")
+    blocks = document.get("blocks")
+    return Entry(
+        document["path"],
+        Kind(document["kind"]),
+        size=document.get("size"),
+        sha256=document.get("sha256"),
+        blocks=None if blocks is None else tuple(blocks),
+        target=document.get("target"),
+        streams=None if streams is None else tuple(Stream(**stream) for stream in streams),
+        times=Times(**document["times"]),
+        attributes=document.get("attributes"),
+        holes=None if holes is None else tuple((offset, length) for offset, length in holes),
+    )
+
+
+def _facts(document: Mapping[str, Any]) -> dict[str, str]:
+    """More axes of the cell, as text."""
+    module = document.get("module", {})
+    version = document.get("program", {}).get("version") or module.get("version") or module.get("srcversion")
+    mount = document.get("mount", {})
+    loading = "; ".join(f"{one['operation']} {one['path']}: {one['text']}" for one in document["errors"] if one["operation"] in _LOADING)
+    facts = {
+        "driver_version": version or document["kernel"],  # a driver in the kernel's own tree has the kernel's version
+        "kernel_version": document["kernel"],
+        "options_asked": document["options_asked"],
+        "loading": loading,
+        "options_in_force": f"{mount.get('options', '')};{mount.get('super_options', '')}" if mount.get("ok") else "",
+    }
+    return {name: value for name, value in facts.items() if value}

@@ -1,0 +1,574 @@
+# ruff: noqa: PTH103, PTH110, PTH112, PTH115, PTH118, PTH123 - names on a volume are bytes, which pathlib does not take
+"""Mount an NTFS volume inside a guest, read every byte, and say what was seen, as one JSON document.
+
+This one file is copied into a guest and run there as root: standard library only, Python 3.9 and later, nothing of
+the lab imported (which is why it is longer than the lab's other modules). Kernel drivers are mounted by mount(2)
+itself: ``mount -t ntfs`` would run /sbin/mount.ntfs, which is ntfs-3g where that is installed. A child does the work
+and streams what it sees; the parent keeps the time and writes the document even when the child is stuck in the driver
+or died in it.
+
+    python3 probe.py mount-and-read --driver ntfs3 --device /dev/xvdb --options ro --at /mnt
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import select
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+SCHEMA = "lab.ntfs.probe/1"
+EPOCH = 116_444_736_000_000_000  # 1970 in 100 ns steps since 1601
+CHUNK = 1 << 20
+MOST_HOLES = 4096
+MOST_LOG_LINES = 400
+BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
+MNT_DETACH = 2
+FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "sync": 16, "noatime": 1024, "nodiratime": 2048}
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Refusal(Exception):  # noqa: N818 - a fact to report, not an error of this program
+    """The volume was not mounted; ``facts`` go into the document."""
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(facts)
+        self.facts = facts
+
+
+class Report:
+    """The child's end of the pipe: one JSON object a line."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def say(self, **message: object) -> None:
+        data = (json.dumps(message) + "\n").encode("ascii")
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+    def error(self, path: bytes, operation: str, broken: OSError) -> None:
+        found = {
+            "path": text(path),
+            "operation": operation,
+            "errno": broken.errno,
+            "text": broken.strerror or str(broken),
+        }
+        self.say(error=found)
+
+
+def text(name: bytes) -> str:
+    """A name as text; NTFS may hold half a surrogate pair, which drivers write as three bytes (WTF-8)."""
+    for errors in ("strict", "surrogatepass"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return name.decode("utf-8", errors)
+    return name.decode("utf-8", "surrogateescape")
+
+
+def block_size(size: int) -> int:
+    """As in lab/ntfs/manifest.py: a test holds the two together."""
+    return max(4096, 1 << max(0, (size + 255) // 256 - 1).bit_length())
+
+
+# --- what is mounted ------------------------------------------------------------------------------------------------
+
+
+def unescape(field: bytes) -> bytes:
+    """Undo the octal escapes of /proc/self/mountinfo (blank, tab, newline, backslash)."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), field)
+
+
+def mount_in_force(at: str, mountinfo: str = "/proc/self/mountinfo") -> dict[str, str] | None:
+    """Type, options and source of the last mount at ``at``, or None."""
+    found = None
+    with open(mountinfo, "rb") as lines:
+        for line in lines:
+            fields = line.split()
+            dash = fields.index(b"-", 6)
+            if unescape(fields[4]) == os.fsencode(at):
+                kind, source, superblock = fields[dash + 1], unescape(fields[dash + 2]), fields[dash + 3 :]
+                found = {
+                    "type": kind.decode(),
+                    "options": fields[5].decode(),
+                    "super_options": b" ".join(superblock).decode("utf-8", "replace"),
+                    "source": text(source),
+                }
+    return found
+
+
+def module_facts(name: str) -> dict[str, Any]:
+    """Version and source version of a loaded module, where it has them."""
+    facts = {"name": name, "loaded": os.path.isdir("/sys/module/" + name)}
+    for key in ("version", "srcversion", "taint"):
+        with contextlib.suppress(OSError), open(f"/sys/module/{name}/{key}") as file:
+            facts[key] = file.read().strip()
+    return facts
+
+
+def program_facts(program: str) -> dict[str, Any]:
+    """Where the program is and what it calls itself."""
+    try:
+        said = subprocess.run([program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    except OSError as broken:
+        return {"name": program, "error": broken.strerror}
+    lines = said.stdout.decode("utf-8", "replace").strip().splitlines()
+    return {"name": program, "version": lines[0] if lines else ""}
+
+
+def load(modules: list[str], files: list[str], report: Report) -> None:
+    """Load modules by name and by file. That one cannot be loaded is a fact; the mount will tell whether it matters."""
+    for words in [["modprobe", name] for name in modules] + [["insmod", file] for file in files]:
+        try:
+            said = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        except OSError as broken:
+            report.error(words[-1].encode(), words[0], broken)
+            continue
+        if said.returncode:
+            lines = said.stdout.decode("utf-8", "replace").strip()
+            report.say(error={"path": words[-1], "operation": words[0], "errno": None, "text": lines})
+
+
+# --- mounting -------------------------------------------------------------------------------------------------------
+
+
+def mount_kernel(args: argparse.Namespace) -> None:
+    """mount(2). The cause tells a kernel without the driver (ENODEV) from a driver that does not want the volume."""
+    words = [word for word in args.options.split(",") if word and word != "rw"]
+    flags = sum(FLAGS.get(word, 0) for word in words)
+    rest = ",".join(word for word in words if word not in FLAGS).encode()
+    ctypes.set_errno(0)
+    if LIBC.mount(args.device.encode(), args.at.encode(), args.type.encode(), ctypes.c_ulong(flags), rest):
+        number = ctypes.get_errno()
+        cause = {errno.ENODEV: "no-driver", errno.ENOENT: "no-device", errno.ENOTBLK: "no-device"}.get(
+            number, "refused"
+        )
+        if cause == "no-device" and os.path.exists(args.device):
+            cause = "refused"
+        raise Refusal(operation="mount(2)", cause=cause, errno=number, text=os.strerror(number))
+
+
+def mount_fuse(args: argparse.Namespace, report: Report) -> subprocess.Popen[bytes]:
+    """Start the daemon in the foreground, so that it can be waited for and killed; back when it is mounted."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - the daemon writes to it until it is unmounted
+    options = ",".join(word for word in [args.options, "no_detach"] if word)
+    try:
+        daemon = subprocess.Popen(
+            [args.program, args.device, args.at, "-o", options], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+    except OSError as broken:
+        raise Refusal(
+            operation="exec", cause="no-driver", errno=broken.errno, text=f"{args.program}: {broken.strerror}"
+        ) from broken
+    report.say(daemon=daemon.pid)
+    while mount_in_force(args.at) is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = daemon.wait(0.02)
+            said.seek(0)
+            words = said.read().decode("utf-8", "replace").strip()
+            cause = "refused" if os.path.exists(args.device) else "no-device"
+            raise Refusal(operation=args.program, cause=cause, errno=None, status=status, text=words[-2000:])
+    return daemon
+
+
+def mount(args: argparse.Namespace, report: Report) -> subprocess.Popen[bytes] | None:
+    """Mount as asked; the daemon, where there is one."""
+    if args.kind == "fuse":
+        return mount_fuse(args, report)
+    mount_kernel(args)
+    return None
+
+
+def unmount(args: argparse.Namespace, daemon: subprocess.Popen[bytes] | None, report: Report) -> None:
+    """Unmount and, for FUSE, wait until the daemon has written all and gone."""
+    report.say(step=["unmount", args.at])
+    if LIBC.umount2(args.at.encode(), 0):
+        number = ctypes.get_errno()
+        report.error(args.at.encode(), "unmount", OSError(number, os.strerror(number)))
+        LIBC.umount2(args.at.encode(), MNT_DETACH)
+    if daemon is not None:
+        report.say(fact={"daemon_status": daemon.wait()})
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def walk(root: bytes, report: Report, streams: str) -> None:
+    """Report every name below ``root``, directories before what they hold, in the order of their bytes."""
+    pending = [b""]
+    while pending:
+        folder = pending.pop()
+        report.say(step=["list", text(folder)])
+        try:
+            with os.scandir(os.path.join(root, folder)) as found:
+                names = sorted(entry.name for entry in found)
+        except OSError as broken:
+            report.error(folder, "list", broken)
+            continue
+        below = []
+        for name in names:
+            path = os.path.join(folder, name)
+            if look(root, path, report, streams) == "directory":
+                below.append(path)
+        pending.extend(reversed(below))
+
+
+def look(root: bytes, path: bytes, report: Report, streams: str) -> str:
+    """Report one name; its kind."""
+    whole = os.path.join(root, path)
+    report.say(step=["stat", text(path)])
+    try:
+        state = os.lstat(whole)
+    except OSError as broken:
+        report.error(path, "stat", broken)
+        report.say(entry={"path": text(path), "kind": "unknown"})
+        return "unknown"
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+    kind = kinds.get(stat.S_IFMT(state.st_mode), "other")
+    entry = {
+        "path": text(path),
+        "kind": kind,
+        "times": times(whole, state),
+        "mode": state.st_mode,
+        "links": state.st_nlink,
+    }
+    if kind == "file":
+        entry["size"] = state.st_size
+        entry.update(attempt(report, path, "read", lambda: read_file(whole, state.st_size)) or {})
+    elif kind == "symlink":
+        entry["target"] = attempt(report, path, "readlink", lambda: text(os.readlink(whole)))
+    entry.update(attributes(whole, path, report, streams))
+    report.say(entry=entry)
+    return kind
+
+
+def attempt(report: Report, path: bytes, operation: str, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - of any type
+    report.say(step=[operation, text(path)])
+    try:
+        return action()
+    except OSError as broken:
+        report.error(path, operation, broken)
+        return None
+
+
+def read_file(path: bytes, size: int) -> dict[str, Any]:
+    """Hash of all bytes, checksum of each block, holes as the driver reports them."""
+    whole, pending, step, count = hashlib.sha256(), b"", block_size(size), 0
+    blocks: list[int] = []
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        while True:
+            chunk = os.read(fd, CHUNK)
+            whole.update(chunk)
+            count += len(chunk)
+            pending += chunk
+            full = len(pending) if not chunk else len(pending) - len(pending) % step
+            blocks.extend(zlib.crc32(pending[at : min(at + step, full)]) for at in range(0, full, step))
+            pending = pending[full:]
+            if not chunk:
+                return {"sha256": whole.hexdigest(), "blocks": blocks, "bytes_read": count, "holes": holes(fd, size)}
+    finally:
+        os.close(fd)
+
+
+def holes(fd: int, size: int) -> list[list[int]] | None:
+    """(offset, length) of each hole, or None where lseek cannot say."""
+    found: list[list[int]] = []
+    at = 0
+    try:
+        while at < size and len(found) < MOST_HOLES:
+            start = os.lseek(fd, at, os.SEEK_HOLE)
+            if start >= size:
+                break
+            try:
+                at = os.lseek(fd, start, os.SEEK_DATA)
+            except OSError as broken:
+                if broken.errno != errno.ENXIO:  # ENXIO: nothing but hole until the end
+                    return None
+                at = size
+            found.append([start, at - start])
+    except OSError:
+        return None
+    return found
+
+
+def times(path: bytes, state: os.stat_result) -> dict[str, int]:
+    """FILETIME ints. ntfs-3g tells all four exactly; elsewhere the creation time needs statx(2)."""
+    with contextlib.suppress(OSError, struct.error):
+        created, modified, accessed, changed = struct.unpack("<4Q", xattr(path, "system.ntfs_times"))
+        return {"created": created, "modified": modified, "changed": changed, "accessed": accessed}
+    found = {"modified": state.st_mtime_ns, "changed": state.st_ctime_ns, "accessed": state.st_atime_ns}
+    found = {name: value // 100 + EPOCH for name, value in found.items()}
+    born = birth(path)
+    if born is not None:
+        found["created"] = born // 100 + EPOCH
+    return found
+
+
+def birth(path: bytes) -> int | None:
+    """Creation time in nanoseconds by statx(2) (struct statx: mask at 0, stx_btime at 80), or None."""
+    buffer = ctypes.create_string_buffer(256)
+    try:
+        failed = LIBC.statx(-100, path, 0x100, 0x800, buffer)  # AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BTIME
+    except AttributeError:
+        return None
+    mask, seconds, nanoseconds = struct.unpack("<I76xqI", buffer.raw[:92])
+    return None if failed or not mask & 0x800 else seconds * 1_000_000_000 + nanoseconds
+
+
+def xattr(path: bytes, name: str) -> bytes:
+    return os.getxattr(path, name, follow_symlinks=False)
+
+
+def attributes(whole: bytes, path: bytes, report: Report, streams: str) -> dict[str, Any]:
+    """DOS attributes, extended attributes and, where ``user.*`` stands for them, named streams."""
+    found = {}
+    with contextlib.suppress(OSError, struct.error):
+        found["attributes"] = struct.unpack("<I", xattr(whole, "system.ntfs_attrib")[:4])[0]
+    try:
+        names = sorted(os.listxattr(whole, follow_symlinks=False))
+    except OSError:
+        return found
+    values = {}
+    for name in names:
+        value = attempt(report, path, "xattr " + name, functools.partial(xattr, whole, name))
+        if value is not None:
+            values[name] = {"size": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+    if streams == "xattr":
+        found["streams"] = [dict(values[name], name=name[5:]) for name in sorted(values) if name.startswith("user.")]
+    else:
+        found["xattrs"] = values
+    return found
+
+
+def fingerprint(device: str) -> str:
+    """SHA-256 of the whole device, past the page cache where the device has one of its own."""
+    whole = hashlib.sha256()
+    with open(device, "rb", buffering=0) as file:
+        if stat.S_ISBLK(os.fstat(file.fileno()).st_mode):
+            fcntl.ioctl(file.fileno(), BLKFLSBUF, 0)
+        while True:
+            chunk = file.read(CHUNK)
+            if not chunk:
+                return whole.hexdigest()
+            whole.update(chunk)
+
+
+# --- the child: does it ---------------------------------------------------------------------------------------------
+
+
+def observe(args: argparse.Namespace, report: Report) -> None:
+    """The whole operation, reported as it goes."""
+    load(args.modules, args.insmod, report)
+    if args.kind == "fuse":
+        report.say(fact={"program": program_facts(args.program)})
+    if args.fingerprint:
+        report.say(step=["fingerprint", args.device])
+        report.say(fact={"device_before": fingerprint(args.device)})
+    os.makedirs(args.at, exist_ok=True)
+    if mount_in_force(args.at) is not None:
+        raise RuntimeError(f"something is mounted at {args.at} already")
+    report.say(step=["mount", args.at])
+    start = time.monotonic()
+    try:
+        daemon = mount(args, report)
+    except Refusal as refusal:
+        report.say(fact={"mount": dict(refusal.facts, ok=False, seconds=time.monotonic() - start)})
+    else:
+        in_force = mount_in_force(args.at) or {}
+        report.say(fact={"mount": dict(in_force, ok=True, seconds=time.monotonic() - start)})
+        if args.operation == "mount-and-read":
+            walk(os.fsencode(args.at), report, args.streams)
+        unmount(args, daemon, report)
+    if args.kind == "kernel":
+        report.say(fact={"module": module_facts(args.type)})
+    if args.fingerprint:
+        report.say(step=["fingerprint", args.device])
+        report.say(fact={"device_after": fingerprint(args.device)})
+
+
+# --- the parent: keeps the time -------------------------------------------------------------------------------------
+
+
+def open_kernel_log() -> int | None:
+    """/dev/kmsg from here on, or None."""
+    with contextlib.suppress(OSError):
+        fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(fd, 0, os.SEEK_END)
+        return fd
+    return None
+
+
+def read_kernel_log(fd: int | None) -> list[str]:
+    """The lines since; each read(2) of /dev/kmsg is one record, "prefix;text" and continuation lines."""
+    lines: list[str] = []
+    while fd is not None and len(lines) < MOST_LOG_LINES:
+        try:
+            record = os.read(fd, 8192)
+        except BrokenPipeError:
+            continue  # records were overwritten before we came; go on with the oldest that is left
+        except OSError:
+            break
+        if not record:
+            break
+        lines.append(record.decode("utf-8", "replace").partition(";")[2].partition("\n")[0])
+    return lines
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """The document."""
+    system = os.uname()
+    start = time.monotonic()
+    document = {
+        "schema": SCHEMA,
+        "operation": args.operation,
+        "driver": args.driver,
+        "kind": args.kind,
+        "type_asked": args.type,
+        "device": args.device,
+        "options_asked": args.options,
+        "streams_as": args.streams,
+        "kernel": system.release,
+        "kernel_build": system.version,
+        "machine": system.machine,
+        "entries": [],
+        "errors": [],
+    }
+    log = open_kernel_log()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        work(args, reading, writing)
+    os.close(writing)
+    pids = follow(reading, document, start + args.seconds)
+    finish(child, pids, args, document)
+    document["kernel_log"] = read_kernel_log(log)
+    document["seconds"] = round(time.monotonic() - start, 3)
+    return document
+
+
+def work(args: argparse.Namespace, reading: int, writing: int) -> NoReturn:
+    """The child's life; never returns."""
+    os.close(reading)
+    report = Report(writing)
+    status = 1
+    try:
+        observe(args, report)
+        report.say(end=True)
+        status = 0
+    except BaseException as broken:  # noqa: BLE001 - whatever it is must reach the document
+        report.say(trouble=f"{type(broken).__name__}: {broken}")
+    finally:
+        os._exit(status)
+
+
+def follow(reading: int, document: dict[str, Any], until: float) -> list[int]:
+    """Take in what the child says until it ends or time runs out; the pids of the daemons it started."""
+    pending, document["ended"] = b"", "died"
+    pids: list[int] = []
+    while True:
+        left = until - time.monotonic()
+        if left <= 0 or not select.select([reading], [], [], left)[0]:
+            document["ended"] = "deadline"
+            return pids
+        chunk = os.read(reading, CHUNK)
+        if not chunk:
+            return pids
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            note(json.loads(line), document, pids)
+
+
+def note(message: dict[str, Any], document: dict[str, Any], pids: list[int]) -> None:
+    for key, value in message.items():
+        if key == "fact":
+            document.update(value)
+        elif key == "entry":
+            document["entries"].append(value)
+        elif key == "error":
+            document["errors"].append(value)
+        elif key == "daemon":
+            pids.append(value)
+        elif key == "end":
+            document["ended"] = "complete"
+        elif key == "trouble":
+            document["ended"], document["trouble"] = "trouble", value
+        else:
+            document["last_step"] = value
+
+
+def finish(child: int, pids: list[int], args: argparse.Namespace, document: dict[str, Any]) -> None:
+    """Reap the child, without waiting for one that the kernel will not let die; leave nothing mounted."""
+    if document["ended"] == "deadline":
+        for pid in [*pids, child]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    for _ in range(200):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            document["child_status"] = status
+            break
+        select.select([], [], [], 0.01)
+    else:
+        document["stuck"] = True
+    if document["ended"] != "complete":
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        LIBC.umount2(args.at.encode(), MNT_DETACH)
+
+
+def parse(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="mount an NTFS volume, read all of it, report as JSON")
+    parser.add_argument("operation", choices=["mount", "mount-and-read"])
+    parser.add_argument("--driver", required=True, help="the driver's name in the report")
+    parser.add_argument("--kind", choices=["kernel", "fuse"], help="default: fuse for names that end in ntfs-3g")
+    parser.add_argument("--type", help="file-system type for mount(2); default: the driver's name")
+    parser.add_argument("--program", help="FUSE program; default: the driver's name")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--options", default="ro", help="comma-separated")
+    parser.add_argument("--at", default="/mnt", help="where to mount")
+    parser.add_argument("--modules", action="append", default=[], help="modprobe this first")
+    parser.add_argument("--insmod", action="append", default=[], help="insmod this file first")
+    parser.add_argument("--streams", choices=["xattr", "none"], default="none", help="user.* attributes are streams")
+    parser.add_argument("--fingerprint", action="store_true", help="hash the device before and after")
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--output", help="write the document there instead of to standard output")
+    parser.add_argument("--json", action="store_true", help="accepted for clarity; the output is always JSON")
+    args = parser.parse_args(words)
+    args.kind = args.kind or ("fuse" if args.driver.endswith("ntfs-3g") else "kernel")
+    args.type = args.type or args.driver
+    args.program = args.program or args.driver
+    args.at = os.path.realpath(args.at)
+    return args
+
+
+def main(words: list[str] | None = None) -> int:
+    args = parse(words)
+    document = json.dumps(run(args), indent=None) + "\n"
+    if args.output:
+        with open(args.output, "w") as file:
+            file.write(document)
+    else:
+        sys.stdout.write(document)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

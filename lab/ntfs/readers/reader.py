@@ -1,0 +1,98 @@
+"""One reader, run in a process of its own under a deadline: damaged volumes make readers spin or crash."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.deadline import Deadline
+from lab.errors import ImageError, LabError
+from lab.ntfs.manifest import Manifest
+from lab.ntfs.registry import Registry
+from lab.ntfs.volumes.fuse import can_mount
+from lab.process import last_line, run
+
+__all__ = ["Reader", "Readings", "read_all", "readers"]
+
+_PACKAGE = Path(__file__).parents[3]
+"""Where the package ``lab`` lies, for a child that was not started from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """``module`` is run as ``python -m MODULE VOLUME`` and writes a manifest as JSON.
+
+    ``missing`` says why it cannot run here, or nothing.
+    """
+
+    name: str
+    module: str
+    description: str
+    missing: Callable[[], str]
+
+    def read(self, volume: Path, deadline: Deadline) -> Manifest:
+        """What the reader finds in a raw volume, which it does not change.
+
+        Raises:
+            ImageError: the reader refuses the volume, or dies on it.
+            DeadlineError: it does not end in time.
+        """
+        env = {"PYTHONPATH": os.pathsep.join(filter(None, (str(_PACKAGE), os.environ.get("PYTHONPATH"))))}
+        said = run(sys.executable, "-m", self.module, volume, deadline=deadline, env=env)
+        if not said:
+            why = last_line(said.stderr) or f"it ended with status {said.status}"
+            raise ImageError(f"{volume}: {self.name}: {why}")
+        return Manifest.from_json(json.loads(said.stdout))
+
+
+readers: Registry[Reader] = Registry("reader")
+
+
+def _no_libfsntfs() -> str:
+    return "" if importlib.util.find_spec("pyfsntfs") else "libfsntfs-python is not installed"
+
+
+def _no_sleuthkit() -> str:
+    return "" if _on_path("fls") and _on_path("icat") else "fls and icat (package sleuthkit) are not installed"
+
+
+def _no_ntfs_3g() -> str:
+    return can_mount() or ("" if _on_path("ntfs-3g") else "ntfs-3g is not installed")
+
+
+def _on_path(program: str) -> bool:
+    return shutil.which(program) is not None
+
+
+readers.add(Reader("libfsntfs", "lab.ntfs.readers.libfsntfs", "by index; the most complete", _no_libfsntfs))
+readers.add(Reader("ntfs-3g", "lab.ntfs.readers.ntfs3g", "by index; never the only witness", _no_ntfs_3g))
+readers.add(Reader("sleuthkit", "lab.ntfs.readers.sleuthkit", "names and bytes; slow: a process a file", _no_sleuthkit))
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What each reader said of a volume, or why it said nothing."""
+
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_all(volume: Path, deadline: Deadline, *, names: Iterable[str] = (), each: float = 60.0) -> Readings:
+    """Every reader (or those of ``names``) on one volume, ``each`` with its own share of the time."""
+    manifests: dict[str, Manifest] = {}
+    refusals: dict[str, str] = {}
+    for reader in [readers[name] for name in names] or readers.values():
+        if why := reader.missing():
+            refusals[reader.name] = why
+            continue
+        try:
+            manifests[reader.name] = reader.read(volume, deadline.at_most(each))
+        except LabError as refused:
+            refusals[reader.name] = refused.message
+    return Readings(manifests, refusals)

@@ -1,0 +1,70 @@
+"""Which reader is trusted with what: measured, as data, each distrust with its reason.
+
+Not trusted means only that a reader's word does not count where the trait applies; everywhere else it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+
+from lab.ntfs.manifest import Entry, Feature, Kind
+
+__all__ = ["Trait", "distrust", "traits"]
+
+
+class Trait(Enum):
+    """What may be special about an entry, as far as any reader can tell."""
+
+    COMPRESSED = "compressed"
+    ENCRYPTED = "encrypted"
+    LINK = "link"
+    REPARSE = "reparse"
+    SPARSE = "sparse"
+    ODD_NAME = "odd-name"
+    """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
+
+
+_ATTRIBUTES = {Trait.SPARSE: 0x200, Trait.REPARSE: 0x400, Trait.COMPRESSED: 0x800, Trait.ENCRYPTED: 0x4000}
+
+_CIPHERTEXT = "EFS: shows the ciphertext, or refuses"
+
+_DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
+    "libfsntfs": {
+        (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
+    },
+    "ntfs-3g": {
+        (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
+        (Trait.REPARSE, Feature.BYTES): "shows a placeholder where a reparse plug-in is missing (WOF, dedup, cloud)",
+        (Trait.REPARSE, Feature.SIZES): "the placeholder's size",
+        (Trait.REPARSE, Feature.NAMES): "hides directories of cloud providers, calls unknown reparse points links",
+        (Trait.LINK, Feature.LINKS): "rewrites targets to paths below the mount point",
+    },
+    "sleuthkit": {
+        (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
+        (Trait.REPARSE, Feature.BYTES): "shows zeros for WOF files",
+        (Trait.SPARSE, Feature.SIZES): "shows an empty file where a hole is longer than the volume",
+        (Trait.LINK, Feature.LINKS): "shows no target",
+        (Trait.LINK, Feature.NAMES): "shows a link as a file or a directory",
+        (Trait.REPARSE, Feature.NAMES): "shows a reparse point as a file or a directory",
+        (Trait.ODD_NAME, Feature.NAMES): "its listing writes ^ for control characters and : before streams",
+    },
+}
+
+
+def distrust(reader: str, feature: Feature, found: Iterable[Trait]) -> str:
+    """Why ``reader`` is not to be believed about ``feature`` of an entry with these traits, or an empty string."""
+    table = _DISTRUST.get(reader, {})
+    return next((table[trait, feature] for trait in sorted(found, key=str) if (trait, feature) in table), "")
+
+
+def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
+    """The traits any of ``entries`` (one path, as several readers saw it) shows."""
+    found: set[Trait] = set()
+    for entry in entries:
+        found |= {trait for trait, bit in _ATTRIBUTES.items() if (entry.attributes or 0) & bit}
+        if entry.kind in (Kind.SYMLINK, Kind.JUNCTION):
+            found.add(Trait.LINK)
+        if any(one in ":|^" or not one.isprintable() for one in entry.path):
+            found.add(Trait.ODD_NAME)
+    return frozenset(found)

@@ -1,0 +1,92 @@
+"""What a file holds, described instead of stored: the same description gives the same bytes for ever."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.ntfs.manifest import digest
+
+__all__ = ["EMPTY", "Content", "Extent", "random", "sparse", "text"]
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """``length`` bytes at ``offset``. ``noise`` is incompressible, otherwise the bytes are repetitive lines."""
+
+    offset: int
+    length: int
+    seed: str
+    noise: bool = True
+
+    def bytes(self) -> bytes:
+        """The bytes. SHAKE-256 and not Python's random: its output is fixed by a standard (FIPS 202)."""
+        if self.noise:
+            return hashlib.shake_256(self.seed.encode()).digest(self.length)
+        word = hashlib.sha256(self.seed.encode()).hexdigest()[:12]
+        count = self.length // 64 + 1
+        lines = (f"{number:08x} {word} the same words on every line but one number\n" for number in range(count))
+        return "".join(lines).encode()[: self.length]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """``size`` bytes: the extents, in order and apart, and zeros between them. ``holes`` asks for them as holes."""
+
+    size: int = 0
+    extents: tuple[Extent, ...] = ()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Every byte in order, zeros included."""
+        at = 0
+        for extent in self.extents:
+            yield from _zeros(extent.offset - at)
+            yield extent.bytes()
+            at = extent.offset + extent.length
+        yield from _zeros(self.size - at)
+
+    def digest(self) -> tuple[str, tuple[int, ...]]:
+        """SHA-256 and block checksums, as a manifest holds them."""
+        return digest(self.chunks(), self.size)
+
+    @property
+    def holes(self) -> tuple[tuple[int, int], ...]:
+        """(offset, length) of what no extent covers."""
+        found, at = [], 0
+        for extent in self.extents:
+            if extent.offset > at:
+                found.append((at, extent.offset - at))
+            at = extent.offset + extent.length
+        if self.size > at:
+            found.append((at, self.size - at))
+        return tuple(found)
+
+
+def _zeros(length: int) -> Iterator[bytes]:
+    whole, rest = divmod(max(0, length), _CHUNK)
+    block = bytes(_CHUNK)
+    for _ in range(whole):
+        yield block
+    if rest:
+        yield bytes(rest)
+
+
+EMPTY = Content()
+
+
+def random(seed: str, size: int) -> Content:
+    """Incompressible bytes."""
+    return Content(size, (Extent(0, size, seed),)) if size else EMPTY
+
+
+def text(seed: str, size: int) -> Content:
+    """Bytes that compress well."""
+    return Content(size, (Extent(0, size, seed, noise=False),)) if size else EMPTY
+
+
+def sparse(seed: str, size: int, *pieces: tuple[int, int]) -> Content:
+    """``size`` bytes with noise only in ``pieces``, (offset, length) pairs in order; the rest are holes."""
+    return Content(size, tuple(Extent(offset, length, f"{seed}@{offset}") for offset, length in pieces))

@@ -1,0 +1,3 @@
+"""One matrix, many renderers: terminal, Markdown, JSON, HTML, and the live progress of a run."""
+
+from __future__ import annotations

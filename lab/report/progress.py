@@ -1,0 +1,166 @@
+"""The live progress of a run: done of total, what is being done, how long it will take.
+
+In a terminal two lines at the bottom stay alive and every verdict other than a plain pass scrolls by above them;
+in a log each verdict is one plain line.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lab.matrix.model import MatrixCell
+from lab.matrix.tally import unexpected_pass
+from lab.report.sign import FLAKY, SIGNS, Sign, duration, plain, printable, words
+from lab.verdict import Outcome
+
+__all__ = ["PlannedCell", "Progress"]
+
+
+class PlannedCell(Protocol):
+    """What is known of a cell before it runs."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class Progress:
+    """A listener of the run. Methods may be called from any thread.
+
+    ``history`` is seconds by cell id from earlier runs; ``workers`` how many cells run at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: TextIO | None = None,
+        history: Mapping[str, float] | None = None,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        live: bool | None = None,
+    ) -> None:
+        self._console = Console(file=file or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+        self._history = history or {}
+        self._workers = max(1, workers)
+        self._clock = clock
+        self._begun = clock()
+        self._lock = threading.RLock()
+        self._kinds: dict[str, str] = {}
+        self._open: dict[str, float] = {}
+        self._done: dict[str, MatrixCell] = {}
+        self._step = ""
+        shown = self._console.is_terminal if live is None else live
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4) if shown else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def planned(self, cells: Iterable[PlannedCell]) -> None:
+        """These cells are going to run."""
+        with self._lock:
+            self._kinds.update((cell.id, cell.kind) for cell in cells)
+
+    def started(self, cell_id: str) -> None:
+        """An attempt at this cell begins."""
+        with self._lock:
+            self._open[cell_id] = self._clock()
+            self._done.pop(cell_id, None)  # a retry: it is not done after all
+
+    def step(self, text: str) -> None:
+        """What the current cell is about to do."""
+        with self._lock:
+            self._step = text
+
+    def verdict(self, cell: MatrixCell) -> None:
+        """A cell got its verdict."""
+        with self._lock:
+            self._kinds.setdefault(cell.id, cell.kind)
+            self._open.pop(cell.id, None)
+            self._done[cell.id] = cell
+            self._step = ""
+            plainly = cell.outcome is Outcome.PASS and not cell.flaky and not unexpected_pass(cell)
+            if self._live is None or not plainly:
+                self._console.print(self._line(cell), overflow="ignore", crop=False)
+
+    def eta(self) -> float | None:
+        """Seconds still to go, from cells of the same kind that are done, else from history; None if nobody knows."""
+        with self._lock:
+            seen: dict[str, list[float]] = defaultdict(list)
+            for cell in self._done.values():
+                if cell.outcome is not Outcome.SKIPPED:
+                    seen[cell.kind].append(cell.seconds)
+            medians = {kind: statistics.median(seconds) for kind, seconds in seen.items()}
+            left = 0.0
+            for cell_id, kind in self._kinds.items():
+                if cell_id in self._done:
+                    continue
+                guess = medians.get(kind, self._history.get(cell_id))
+                if guess is None:
+                    return None
+                spent = self._clock() - self._open[cell_id] if cell_id in self._open else 0.0
+                left += max(0.0, guess - spent)
+            return left / self._workers
+
+    def _line(self, cell: MatrixCell) -> Text:
+        total = str(len(self._kinds))
+        line = Text(f"[{len(self._done):>{len(total)}}/{total}] ")
+        line.append(words(cell), SIGNS[cell.outcome].style)
+        if cell.flaky:
+            line.append(" flaky", FLAKY.style)
+        line.append(f"  {self._safe(cell.name)}  {duration(cell.seconds)}")
+        eta = self.eta()
+        if eta is not None and len(self._done) < len(self._kinds):
+            line.append(f"  (eta {duration(eta)})")
+        return line
+
+    def _render(self) -> Group:
+        with self._lock:
+            done, total = len(self._done), len(self._kinds)
+            eta = self.eta()
+            head = Table.grid(padding=(0, 1))
+            head.add_row(
+                ProgressBar(total=max(1, total), completed=done, width=24),
+                Text(f"{done}/{total}", "bold"),
+                self._counts(),
+                Text(duration(self._clock() - self._begun)),
+                Text(f"eta {duration(eta)}" if eta is not None and done < total else "", "dim"),
+            )
+            now = Text(", ".join(self._safe(cell_id.rpartition("::")[2]) for cell_id in self._open), "cyan")
+            if self._step:
+                now.append(f"  {self._safe(self._step)}", "dim")
+            now.truncate(self._console.width - 1, overflow="ellipsis")
+            return Group(head, now)
+
+    def _counts(self) -> Text:
+        counts = Counter(cell.outcome for cell in self._done.values())
+        found = [self._sign(SIGNS[outcome]).append(f" {counts[outcome]}") for outcome in Outcome if counts[outcome]]
+        return Text(" ").join(found)
+
+    def _sign(self, sign: Sign) -> Text:
+        usable = printable(sign.glyph, self._console.encoding) == sign.glyph
+        return Text(sign.glyph if usable else sign.ascii, sign.style)
+
+    def _safe(self, text: str) -> str:
+        return printable(plain(text), self._console.encoding)

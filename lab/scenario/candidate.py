@@ -1,0 +1,156 @@
+"""A validated scenario -> all combinations of its axes, each resolved to a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from lab.scenario.cell import (
+    BootRequest,
+    GuestRequest,
+    HostRequest,
+    KernelRequest,
+    MigrationRequest,
+    ModulesRequest,
+    NtfsRequest,
+    Request,
+)
+from lab.scenario.model import GuestScenario, GuestShape, Host, Kernel, NtfsScenario
+
+__all__ = ["MICROVM", "SHOWN", "Candidate", "candidates", "kind_of"]
+
+SHOWN: Mapping[str, tuple[str, ...]] = {
+    "migration": ("source", "target", "how", "guest", "type", "userland", "kernel"),
+    "modules": ("host", "guest", "type", "userland", "kernel", "delivery"),
+    "boot": ("host", "guest", "type", "userland", "kernel"),
+    "ntfs": ("host", "kernel", "driver", "volume", "operation"),
+}
+"""The axes a kind of cell always shows; the others only where they vary."""
+
+MICROVM = HostRequest("microvm", inventory="microvm")
+"""Stands for the Xen host of a cell that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One combination: its value on every axis of its kind, also those that are not shown, and what it asks for."""
+
+    axes: Mapping[str, str]
+    request: Request
+
+
+def kind_of(scenario: GuestScenario | NtfsScenario) -> str:
+    """migration, modules, boot or ntfs, by the keys that are there."""
+    if isinstance(scenario, NtfsScenario):
+        return "ntfs"
+    if scenario.migrate:
+        return "migration"
+    return "modules" if scenario.modules else "boot"
+
+
+def candidates(scenario: GuestScenario | NtfsScenario) -> Iterator[Candidate]:
+    """Every combination, lazily, the last axis fastest; pairs of one host with itself are left out."""
+    if isinstance(scenario, NtfsScenario):
+        return _ntfs(scenario)
+    if scenario.migrate:
+        return _migrations(scenario)
+    return _boots(scenario)
+
+
+def _migrations(scenario: GuestScenario) -> Iterator[Candidate]:
+    sources = _hosts({"source": scenario.hosts["source"]}) if "source" in scenario.hosts else ()
+    targets = _hosts({"target": scenario.hosts["target"]}) if "target" in scenario.hosts else ()
+    hows = scenario.migrate.how if scenario.migrate else ()
+    for source, target in product(sources, targets):
+        if source.name == target.name:
+            continue
+        for how, (axes, guest), modules in product(hows, tuple(_guests(scenario)), _modules(scenario)):
+            labels = {"source": _label(source), "target": _label(target), "how": how, **axes}
+            if scenario.modules:
+                labels["delivery"] = modules.delivery
+            yield Candidate(labels, MigrationRequest(source, target, guest, how, modules))
+
+
+def _boots(scenario: GuestScenario) -> Iterator[Candidate]:
+    guests = tuple(_guests(scenario))
+    for host, (axes, guest), modules in product(_hosts(scenario.hosts), guests, _modules(scenario)):
+        labels = {"host": _label(host), **axes}
+        if scenario.modules:
+            labels["delivery"] = modules.delivery
+        yield Candidate(labels, BootRequest(host, guest, modules))
+
+
+def _ntfs(scenario: NtfsScenario) -> Iterator[Candidate]:
+    for stage in scenario.stage:
+        hosts = _hosts(scenario.hosts) if stage == "xen" else (MICROVM,)
+        for host, (axes, guest) in product(hosts, tuple(_ntfs_guests(scenario))):
+            for driver, volume, operation in product(scenario.drivers, scenario.volumes, scenario.operations):
+                labels = {"host": _label(host), "kernel": axes["kernel"], "driver": driver, "volume": volume}
+                labels |= {"operation": operation, "stage": stage, **axes}
+                yield Candidate(labels, NtfsRequest(host, guest, driver, volume, operation, stage))
+
+
+def _hosts(hosts: Mapping[str, Host]) -> tuple[HostRequest, ...]:
+    found: list[HostRequest] = []
+    for role, host in hosts.items():
+        if host.inventory:
+            found.extend(HostRequest(role, (host.xen or ("",))[0], name) for name in host.inventory)
+        else:
+            found.extend(HostRequest(role, xen) for xen in host.xen or ())
+    return tuple(found)
+
+
+def _label(host: HostRequest) -> str:
+    return host.inventory or host.xen
+
+
+def _modules(scenario: GuestScenario) -> tuple[ModulesRequest, ...]:
+    wanted = scenario.modules
+    if wanted is None:
+        return (ModulesRequest(),)
+    return tuple(ModulesRequest(wanted.load, wanted.load_after, delivery) for delivery in wanted.delivery)
+
+
+def _guests(scenario: GuestScenario) -> Iterator[tuple[dict[str, str], GuestRequest]]:
+    for name, guest in scenario.guests.items():
+        for request in _shapes(name, guest, guest.kernel):
+            yield {"guest": name, **_guest_axes(request), "kernel": request.kernel.name}, request
+
+
+def _ntfs_guests(scenario: NtfsScenario) -> Iterator[tuple[dict[str, str], GuestRequest]]:
+    requests = tuple(_shapes("ntfs", scenario.guest, scenario.kernels))
+    named: dict[str, set[str]] = {}
+    for request in requests:
+        named.setdefault(request.kernel.release, set()).add(request.kernel.name)
+    for request in requests:
+        kernel = request.kernel
+        label = kernel.release if len(named[kernel.release]) == 1 else kernel.name
+        yield {"kernel": label, **_guest_axes(request)}, request
+
+
+def _guest_axes(request: GuestRequest) -> dict[str, str]:
+    memory = f"{request.memory // 1024}G" if request.memory % 1024 == 0 else f"{request.memory}M"
+    return {
+        "type": request.type,
+        "userland": request.userland,
+        "release": request.release,
+        "memory": memory,
+        "system": request.system,
+    }
+
+
+def _shapes(name: str, guest: GuestShape, kernels: tuple[Kernel, ...]) -> Iterator[GuestRequest]:
+    for release in guest.release:
+        # Two maps may name one kernel (one of them by default); that is one combination.
+        named = dict.fromkeys(request for kernel in kernels for request in _kernels(kernel, release))
+        for kernel, userland, type_, memory, system in product(
+            named, guest.userland, guest.type, guest.memory, guest.system
+        ):
+            yield GuestRequest(name, release, userland, kernel, type_, memory, system)
+
+
+def _kernels(kernel: Kernel, release: str) -> Iterator[KernelRequest]:
+    for suite, arch in product(kernel.release or (release,), kernel.arch):
+        for flavour in kernel.flavours(arch):
+            yield KernelRequest(suite, arch, flavour)

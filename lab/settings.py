@@ -1,0 +1,33 @@
+"""Where the lab keeps things on this machine: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``cache`` holds images and snapshots, ``samples`` more NTFS volumes (or None), ``reports`` the records."""
+
+    cache: Path
+    samples: Path | None
+    reports: Path
+    accelerator: str
+    """``auto`` (probe), ``tcg`` or ``kvm``."""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """``LAB_CACHE`` or the XDG cache folder, ``LAB_SAMPLES``, ``LAB_REPORTS`` or ``reports``, ``LAB_ACCELERATOR``."""
+        env = os.environ
+        xdg = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        samples = env.get("LAB_SAMPLES")
+        return cls(
+            cache=Path(env.get("LAB_CACHE") or xdg / "crossroads-lab").absolute(),
+            samples=Path(samples).absolute() if samples else None,
+            reports=Path(env.get("LAB_REPORTS") or "reports").absolute(),
+            accelerator=env.get("LAB_ACCELERATOR") or "auto",
+        )

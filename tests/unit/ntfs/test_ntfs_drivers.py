@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from lab.errors import UnknownNameError
+from lab.ntfs import probe
+from lab.ntfs.drivers import DriverKind, drivers
+
+
+def test_the_drivers_are_known() -> None:
+    assert tuple(drivers) == ("lowntfs-3g", "ntfs", "ntfs-3g", "ntfs3")
+
+
+def test_a_driver_that_is_not_there_is_named_with_its_neighbour() -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        drivers["ntfs4"]
+    assert refused.value.message == "no driver 'ntfs4'; known: lowntfs-3g, ntfs, ntfs-3g, ntfs3"
+    assert refused.value.hint.startswith("did you mean 'ntfs")
+
+
+@pytest.mark.parametrize(
+    ("name", "releases"), [("ntfs3", {"trixie"}), ("ntfs", {"forky", "sid", "experimental"})]
+)
+def test_the_suite_table_is_that_of_the_measurements(name: str, releases: set[str]) -> None:
+    suites = ("bullseye", "bookworm", "trixie", "forky", "sid", "experimental")
+    assert {release for release in suites if drivers[name].ships_in(release)} == releases
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_the_probe_understands_every_drivers_words(*, write: bool) -> None:
+    for driver in drivers.values():
+        args = probe.parse(["mount-and-read", *driver.probe_arguments("/dev/xvdb", write=write)])
+        assert (args.driver, args.kind, args.device) == (driver.name, driver.kind.value, "/dev/xvdb")
+        assert args.options == ",".join(driver.options(write=write))
+        assert args.options.split(",")[0] == ("rw" if write else "ro")
+        if driver.kind is DriverKind.KERNEL:
+            assert args.type == driver.types[0]
+            assert tuple(args.modules) == driver.modules
+        else:
+            assert args.program == driver.program

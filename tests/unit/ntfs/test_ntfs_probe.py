@@ -1,0 +1,187 @@
+"""The probe for real on this machine: ntfs-3g by FUSE, and what happens when nothing answers."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import errno
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.ntfs import probe
+from lab.ntfs.judge import judge
+from lab.ntfs.manifest import Manifest
+from lab.ntfs.volumes import State, Volume
+from lab.verdict import Finding, Outcome
+
+Observe = Callable[..., Mapping[str, Any]]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+def test_it_is_python_3_9_and_standard_library_only() -> None:
+    tree = ast.parse(Path(probe.__file__).read_text(encoding="utf-8"), feature_version=(3, 9))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("name", ["clean", "compressed", "dirty", "sparse", "unicode-names", "streams"])
+def test_what_ntfs_3g_shows_is_judged_correct(built: Mapping[str, Volume], observe: Observe, name: str) -> None:
+    volume = built[name]
+    document = observe(volume.path, "ntfs-3g", "--fingerprint")
+    assert document["ended"] == "complete"
+    verdict = judge(volume.manifest, volume.recipe.state, document)
+    assert (verdict.outcome, verdict.finding, verdict.reason) == (Outcome.PASS, Finding.CORRECT, "")
+    assert {"mounted", "type-in-force", "names", "sizes", "bytes", "links", "streams", "times", "volume-unchanged"} <= {
+        check.name for check in verdict.checks
+    }
+    assert verdict.facts["driver_version"].startswith("ntfs-3g ")
+    assert verdict.facts["options_asked"] == "ro,streams_interface=xattr"
+    assert "ro" in verdict.facts["options_in_force"]
+
+
+def test_lowntfs_3g_says_that_some_names_are_too_long(built: Mapping[str, Volume], observe: Observe) -> None:
+    volume = built["unicode-names"]
+    verdict = judge(volume.manifest, volume.recipe.state, observe(volume.path, "lowntfs-3g"))
+    if verdict.finding is Finding.CORRECT:
+        pytest.skip("this lowntfs-3g takes names longer than NAME_MAX")
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+    assert verdict.reason.startswith("degraded: read-errors: 'names/")
+
+
+def test_a_mount_can_be_all_that_is_tried(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    words = ["mount", "--driver", "ntfs-3g", "--device", str(built["clean"].path), "--at", str(tmp_path / "mnt")]
+    document = probe.run(probe.parse(words))
+    assert document["mount"]["ok"]
+    assert document["entries"] == []
+    verdict = judge(built["clean"].manifest, State.CLEAN, document)
+    assert (verdict.outcome, verdict.finding) == (Outcome.PASS, Finding.CORRECT)
+
+
+@needs_root
+def test_a_kernel_without_the_driver_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+    words = ["mount", "--driver", "nosuchfs", "--device", "/dev/null", "--at", str(tmp_path / "mnt")]
+    mount = probe.run(probe.parse(words))["mount"]
+    assert (mount["ok"], mount["cause"], mount["errno"]) == (False, "no-driver", errno.ENODEV)
+
+
+def test_a_program_that_is_not_installed_is_no_driver(tmp_path: Path) -> None:
+    words = ["mount", "--driver", "nosuch-ntfs-3g", "--device", "/dev/null", "--at", str(tmp_path / "mnt")]
+    mount = probe.run(probe.parse(words))["mount"]
+    assert (mount["cause"], mount["errno"]) == ("no-driver", errno.ENOENT)
+
+
+def test_what_is_no_ntfs_is_refused_with_the_programs_own_words(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    assert built
+    image = tmp_path / "zeros"
+    image.write_bytes(bytes(1 << 20))
+    words = ["mount", "--driver", "ntfs-3g", "--device", str(image), "--at", str(tmp_path / "mnt")]
+    mount = probe.run(probe.parse(words))["mount"]
+    assert (mount["cause"], mount["status"]) == ("refused", 12)
+    assert mount["text"].startswith("NTFS signature is missing.")
+
+
+def test_a_driver_that_never_answers_is_a_hang_in_time(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck-ntfs-3g"
+    stuck.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\nexec sleep 1000\n', encoding="ascii")
+    stuck.chmod(0o755)
+    words = ["mount-and-read", "--driver", "stuck", "--kind", "fuse", "--program", str(stuck), "--device", "/dev/null"]
+    start = time.monotonic()
+    document = probe.run(probe.parse([*words, "--at", str(tmp_path / "mnt"), "--seconds", "0.5"]))
+    assert time.monotonic() - start < 10
+    assert (document["ended"], document["last_step"][0]) == ("deadline", "mount")
+    verdict = judge(Manifest(()), State.CLEAN, document)
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.HANG)
+    assert verdict.reason.startswith("hang: no answer from the driver during: 'mount ")
+
+
+def test_a_probe_that_fails_itself_is_no_verdict_on_the_driver(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    words = ["mount", "--driver", "ntfs-3g", "--device", str(built["clean"].path), "--at", "/proc"]
+    document = probe.run(probe.parse(words))
+    assert (document["ended"], document["trouble"]) == ("trouble", "RuntimeError: something is mounted at /proc already")
+    verdict = judge(Manifest(()), State.CLEAN, document)
+    assert (verdict.outcome, verdict.finding) == (Outcome.ERROR, None)
+    assert verdict.reason == "probe: RuntimeError: something is mounted at /proc already"
+    assert tmp_path.exists()
+
+
+def test_the_document_can_go_to_a_file(tmp_path: Path) -> None:
+    output = tmp_path / "document.json"
+    words = ["mount", "--driver", "nosuch-ntfs-3g", "--device", "/dev/null", "--at", str(tmp_path / "mnt")]
+    assert probe.main([*words, "--output", str(output)]) == 0
+    assert json.loads(output.read_text(encoding="ascii"))["schema"] == "lab.ntfs.probe/1"
+
+
+def test_names_that_are_no_utf_8_are_kept_apart() -> None:
+    half = "\ud800".encode("utf-8", "surrogatepass")
+    assert [probe.text(name) for name in (b"a", half, b"\xff")] == ["a", "\ud800", "\udcff"]
+
+
+def test_mountinfo_is_unescaped_and_the_last_mount_wins(tmp_path: Path) -> None:
+    lines = (
+        "28 27 0:25 / /mnt/a\\040b ro,relatime shared:1 - ext4 /dev/x rw\n"
+        "29 27 0:26 / /mnt/a\\040b rw,nosuid - fuseblk /dev/y\\040z rw,user_id=0\n"
+    )
+    file = tmp_path / "mountinfo"
+    file.write_text(lines, encoding="ascii")
+    found = probe.mount_in_force("/mnt/a b", str(file))
+    assert found == {"type": "fuseblk", "options": "rw,nosuid", "super_options": "rw,user_id=0", "source": "/dev/y z"}
+    assert probe.mount_in_force("/mnt/other", str(file)) is None
+
+
+def test_holes_are_those_of_the_file_system(tmp_path: Path) -> None:
+    path = tmp_path / "holes"
+    with path.open("wb") as file:
+        file.write(b"x" * 65536)
+        file.truncate(4 << 20)
+    with path.open("rb") as file:
+        found = probe.holes(file.fileno(), 4 << 20)
+    assert found in ([[65536, (4 << 20) - 65536]], [])
+
+
+def test_creation_times_come_from_statx(tmp_path: Path) -> None:
+    born = probe.birth(os.fsencode(tmp_path))
+    assert born is None or abs(born - time.time_ns()) < 3600 * 10**9
+
+
+def test_the_kernel_log_is_read_record_by_record(tmp_path: Path) -> None:
+    assert probe.read_kernel_log(None) == []
+    file = tmp_path / "kmsg"
+    file.write_bytes(b"6,1,2,-;ntfs3: hello\n SUBSYSTEM=x\n")
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        assert probe.read_kernel_log(fd) == ["ntfs3: hello"]
+    finally:
+        os.close(fd)
+
+
+def test_a_module_that_is_not_loaded_is_told_so() -> None:
+    assert probe.module_facts("nosuchmodule") == {"name": "nosuchmodule", "loaded": False}
+
+
+def test_errors_of_a_walk_are_told_with_path_operation_and_errno(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    probe.walk(os.fsencode(tmp_path / "none"), probe.Report(writing), "none")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = [json.loads(line) for line in pipe]
+    assert said[-1] == {
+        "error": {"path": "", "operation": "list", "errno": errno.ENOENT, "text": "No such file or directory"}
+    }
+
+
+def test_defaults_follow_from_the_drivers_name() -> None:
+    def parsed(driver: str) -> argparse.Namespace:
+        return probe.parse(["mount", "--driver", driver, "--device", "x"])
+
+    assert (parsed("ntfs3").kind, parsed("ntfs3").type, parsed("ntfs3").options) == ("kernel", "ntfs3", "ro")
+    assert (parsed("lowntfs-3g").kind, parsed("lowntfs-3g").program) == ("fuse", "lowntfs-3g")
