@@ -56,6 +56,8 @@ class Rootfs:
         self._lay_out(overlay)
         sources = suite_sources(self.suite, deadline=deadline)
         argv: list[str | Path] = [
+            # In root mode it mounts /proc and more for its chroot; a namespace of its own keeps ours out of its way.
+            *("unshare", "--mount", "--propagation", "private"),
             "mmdebstrap",
             "--mode=root",
             "--variant=apt",

@@ -58,7 +58,7 @@ def diff(expected: Manifest, observed: Manifest) -> tuple[Difference, ...]:
         left, right = expected.by_path.get(path), observed.by_path.get(path)
         if left is None or right is None:
             found.append(_presence(path, left, right))
-        else:
+        elif Kind.UNKNOWN not in {left.kind, right.kind}:
             found.extend(_between(left, right, seen))
     return tuple(found)
 

@@ -44,6 +44,8 @@ class Kind(Enum):
     SYMLINK = "symlink"
     JUNCTION = "junction"
     OTHER = "other"
+    UNKNOWN = "unknown"
+    """The name is there; what it stands for could not be found out, or readers part on it."""
 
 
 class Feature(Enum):

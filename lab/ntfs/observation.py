@@ -144,8 +144,8 @@ def _mount(document: Mapping[str, Any]) -> Mount:
 def _manifest(document: Mapping[str, Any], errors: Sequence[ReadError]) -> Manifest:
     """What could not be looked at or listed is unsure, not missing: the error is told on its own."""
     entries = [entry for entry in document["entries"] if not is_system_name(entry["path"])]
-    known = tuple(_entry(entry) for entry in entries if entry["kind"] != "unknown")
-    unsure = {entry["path"] for entry in entries if entry["kind"] == "unknown"}
+    known = tuple(_entry(entry) for entry in entries)
+    unsure = {entry.path for entry in known if entry.kind is Kind.UNKNOWN}
     unsure |= {error.path for error in errors if error.operation == "list"}
     sees = {Feature.NAMES, Feature.SIZES, Feature.BYTES, Feature.TIMES, Feature.HOLES}
     if document["streams_as"] != "none":
@@ -169,7 +169,7 @@ def _entry(document: Mapping[str, Any]) -> Entry:
         blocks=None if blocks is None else tuple(blocks),
         target=document.get("target"),
         streams=None if streams is None else tuple(Stream(**stream) for stream in streams),
-        times=Times(**document["times"]),
+        times=Times(**document.get("times", {})),
         attributes=document.get("attributes"),
         holes=None if holes is None else tuple((offset, length) for offset, length in holes),
     )
@@ -180,7 +180,9 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
     module = document.get("module", {})
     version = document.get("program", {}).get("version") or module.get("version") or module.get("srcversion")
     mount = document.get("mount", {})
-    loading = "; ".join(f"{one['operation']} {one['path']}: {one['text']}" for one in document["errors"] if one["operation"] in _LOADING)
+    loading = "; ".join(
+        f"{one['operation']} {one['path']}: {one['text']}" for one in document["errors"] if one["operation"] in _LOADING
+    )
     facts = {
         "driver_version": version or document["kernel"],  # a driver in the kernel's own tree has the kernel's version
         "kernel_version": document["kernel"],

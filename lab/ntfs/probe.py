@@ -384,7 +384,7 @@ def observe(args: argparse.Namespace, report: Report) -> None:
     os.makedirs(args.at, exist_ok=True)
     if mount_in_force(args.at) is not None:
         raise RuntimeError(f"something is mounted at {args.at} already")
-    report.say(step=["mount", args.at])
+    report.say(step=["mount", args.at], mounting=True)
     start = time.monotonic()
     try:
         daemon = mount(args, report)
@@ -456,8 +456,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if child == 0:
         work(args, reading, writing)
     os.close(writing)
-    pids = follow(reading, document, start + args.seconds)
-    finish(child, pids, args, document)
+    started = follow(reading, document, start + args.seconds)
+    finish(child, started, args, document)
     document["kernel_log"] = read_kernel_log(log)
     document["seconds"] = round(time.monotonic() - start, 3)
     return document
@@ -478,24 +478,32 @@ def work(args: argparse.Namespace, reading: int, writing: int) -> NoReturn:
         os._exit(status)
 
 
-def follow(reading: int, document: dict[str, Any], until: float) -> list[int]:
-    """Take in what the child says until it ends or time runs out; the pids of the daemons it started."""
+class Started:
+    """What the child set going and the parent may have to undo: nothing that was there before."""
+
+    def __init__(self) -> None:
+        self.daemons: list[int] = []
+        self.mounting = False
+
+
+def follow(reading: int, document: dict[str, Any], until: float) -> Started:
+    """Take in what the child says until it ends or time runs out."""
     pending, document["ended"] = b"", "died"
-    pids: list[int] = []
+    started = Started()
     while True:
         left = until - time.monotonic()
         if left <= 0 or not select.select([reading], [], [], left)[0]:
             document["ended"] = "deadline"
-            return pids
+            return started
         chunk = os.read(reading, CHUNK)
         if not chunk:
-            return pids
+            return started
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
-            note(json.loads(line), document, pids)
+            note(json.loads(line), document, started)
 
 
-def note(message: dict[str, Any], document: dict[str, Any], pids: list[int]) -> None:
+def note(message: dict[str, Any], document: dict[str, Any], started: Started) -> None:
     for key, value in message.items():
         if key == "fact":
             document.update(value)
@@ -504,7 +512,9 @@ def note(message: dict[str, Any], document: dict[str, Any], pids: list[int]) -> 
         elif key == "error":
             document["errors"].append(value)
         elif key == "daemon":
-            pids.append(value)
+            started.daemons.append(value)
+        elif key == "mounting":
+            started.mounting = True
         elif key == "end":
             document["ended"] = "complete"
         elif key == "trouble":
@@ -513,10 +523,10 @@ def note(message: dict[str, Any], document: dict[str, Any], pids: list[int]) -> 
             document["last_step"] = value
 
 
-def finish(child: int, pids: list[int], args: argparse.Namespace, document: dict[str, Any]) -> None:
-    """Reap the child, without waiting for one that the kernel will not let die; leave nothing mounted."""
-    if document["ended"] == "deadline":
-        for pid in [*pids, child]:
+def finish(child: int, started: Started, args: argparse.Namespace, document: dict[str, Any]) -> None:
+    """Reap the child, without waiting for one that the kernel will not let die; leave nothing of ours mounted."""
+    if document["ended"] != "complete":
+        for pid in [*started.daemons, *([child] if document["ended"] == "deadline" else [])]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     for _ in range(200):
@@ -527,10 +537,7 @@ def finish(child: int, pids: list[int], args: argparse.Namespace, document: dict
         select.select([], [], [], 0.01)
     else:
         document["stuck"] = True
-    if document["ended"] != "complete":
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    if document["ended"] != "complete" and started.mounting:
         LIBC.umount2(args.at.encode(), MNT_DETACH)
 
 

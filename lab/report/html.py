@@ -17,7 +17,20 @@ from lab.matrix.model import Matrix
 from lab.matrix.pivot import tables
 from lab.matrix.tally import sentence
 from lab.report import packed
-from lab.report.sign import FLAKY, SIGNS, duration, header, href, noteworthy, plain, skips, stamp, summary, words
+from lab.report.sign import (
+    FLAKY,
+    SIGNS,
+    broken,
+    duration,
+    header,
+    href,
+    noteworthy,
+    plain,
+    skips,
+    stamp,
+    summary,
+    words,
+)
 
 __all__ = ["render"]
 
@@ -53,7 +66,7 @@ def render(matrix: Matrix) -> str:
         embedded=Markup(cells),  # noqa: S704 - JSON with <, > and & spelled as \u00XX, see packed.py
         signs=SIGNS,
         flaky=FLAKY,
-        **{call.__name__: call for call in (words, header, href, plain, duration, summary)},
+        **{call.__name__: call for call in (words, header, href, plain, broken, summary)},
     )
 
 

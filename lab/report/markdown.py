@@ -23,7 +23,6 @@ from lab.report.sign import (
     summary,
     words,
 )
-from lab.verdict import Outcome
 
 __all__ = ["render"]
 
@@ -93,7 +92,7 @@ def _details(matrix: Matrix) -> Iterator[str]:
         if cell.evidence:
             yield "  - evidence: " + ", ".join(f"[{_escaped(path)}]({href(path)})" for path in cell.evidence)
     for reason, number in skips(matrix).items():
-        yield f"- {SIGNS[Outcome.SKIPPED].glyph} **{number} skipped**: {_escaped(reason)}"
+        yield f"- **{number} skipped**: {_escaped(reason)}"
 
 
 def _reason(cell: MatrixCell) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from typing import TextIO
@@ -59,7 +60,8 @@ def svg(matrix: Matrix, *, width: int = 100, title: str = "lab matrix") -> str:
     """A picture of what :func:`show` prints."""
     console = Console(file=io.StringIO(), width=width, record=True, force_terminal=True, color_system="truecolor")
     _Page(console).print(matrix, (), ())
-    return console.export_svg(title=title)
+    # rich names web fonts; a picture that is looked at must ask nobody for anything.
+    return re.sub(r"@font-face\s*{[^}]*}\s*", "", console.export_svg(title=title, unique_id="lab"))
 
 
 class _Page:
@@ -127,7 +129,7 @@ class _Page:
     def _row_width(self, table: Table) -> int:
         """As wide as the names, but no wider than a third of the terminal unless the columns leave more."""
         down = table.layout.rows
-        widest = max(cell_len(self._text(header(down, row)).plain) for row in (*table.rows, down))
+        widest = max(cell_len(self._text(self._name(down, row)).plain) for row in (*table.rows, down))
         left = self._console.width - _FRAME - sum(self._column_widths(table))
         return min(widest, max(16, self._console.width // 3, left))
 
@@ -175,9 +177,9 @@ class _Page:
         quoted = [cell.reason] if cell.reason else []
         quoted += [f"{c.name}: expected {c.expected}, observed {c.observed}" for c in broken(cell)]
         for line in quoted:
-            self._console.print(Padding(self._text(line), (0, 0, 0, 4)), overflow="fold")
+            self._console.print(Padding(self._text(line), (0, 0, 0, 4), expand=False), overflow="fold")
         for path in cell.evidence:
-            self._console.print(Padding(self._text(path, "dim"), (0, 0, 0, 4)), overflow="fold")
+            self._console.print(Padding(self._text(path, "dim"), (0, 0, 0, 4), expand=False), overflow="fold")
 
     def _name(self, axes: Values, values: Values) -> str:
         return header(axes, values, arrow="->", dot="/") if self._ascii else header(axes, values)

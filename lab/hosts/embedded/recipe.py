@@ -29,7 +29,10 @@ _MASKED = (
     "networking.service systemd-binfmt.service systemd-machined.service systemd-timesyncd.service "
     "systemd-tmpfiles-clean.timer libvirt-guests.service xendomains.service systemd-random-seed.service "
     "systemd-update-utmp.service apparmor.service keyboard-setup.service console-setup.service "
-    "systemd-logind.service systemd-pstore.service kmod-static-nodes.service systemd-networkd-wait-online.service"
+    "systemd-logind.service systemd-pstore.service kmod-static-nodes.service systemd-networkd-wait-online.service "
+    "ldconfig.service systemd-journal-catalog-update.service systemd-sysusers.service systemd-update-done.service "
+    "sys-kernel-tracing.mount sys-kernel-debug.mount dev-mqueue.mount dev-hugepages.mount "
+    "systemd-network-generator.service systemd-udev-load-credentials.service systemd-journal-flush.service"
 )
 
 
@@ -140,6 +143,10 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
             f'host_uuid = "{_host_uuid(xen)}"\nunix_sock_group = "root"\nauth_unix_rw = "none"\n'
             'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"\n'
         ),
+        # Without Xen's daemons the Xen driver does not start, and an idle libvirtd would be gone from the snapshot.
+        "/etc/systemd/system/libvirtd.service.d/lab.conf": (
+            "[Unit]\nWants=xen.service\nAfter=xen.service\n[Service]\nEnvironment=LIBVIRTD_ARGS=\nEnvironmentFile=\n"
+        ),
         "/etc/libvirt/libxl.conf": "autoballoon = 0\n",
         "/usr/share/libvirt/cpu_map/x86_lab.xml": _CPU_MODEL,
         "/etc/sysctl.d/lab.conf": "net.ipv4.ip_forward=0\nnet.bridge.bridge-nf-call-iptables=0\n",
@@ -150,7 +157,7 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
 # given data ... Failed to initialize host cpu features", and the Xen driver does not start. This one always fits.
 _CPU_FEATURES = "fpu de pse tsc msr pae cx8 apic pge cmov pat mmx fxsr sse sse2 lm nx syscall".split()
 _CPU_MODEL = (
-    "<cpus>\n  <model name='lab-emulated'>\n"
+    "<cpus>\n  <model name='lab-emulated'>\n    <decode host='on' guest='on'/>\n"
     + "".join(f"    <feature name='{feature}'/>\n" for feature in _CPU_FEATURES)
     + "  </model>\n</cpus>\n"
 )

@@ -9,14 +9,14 @@ from typing import Any
 
 from lab.ntfs.manifest import COMPARED_ATTRIBUTES, Entry, Feature, Kind, Manifest, Times
 from lab.ntfs.naming import shown
-from lab.ntfs.readers.trust import Trait, distrust, traits
+from lab.ntfs.readers.trust import Trait, distrust, may_hide, traits
 
 __all__ = ["WITNESSES", "Disagreement", "agreement"]
 
 WITNESSES = 2
 
 _FIELDS: Mapping[str, Feature] = {
-    "kind": Feature.NAMES,
+    "kind": Feature.REPARSE,
     "size": Feature.SIZES,
     "sha256": Feature.BYTES,
     "blocks": Feature.BYTES,
@@ -81,9 +81,9 @@ def _exists(
         if not distrust(name, Feature.NAMES, found) and not manifest.is_unsure(path)
     ]
     yes = [name for name in judges if name in seen]
-    no = [name for name in judges if name not in seen]
+    no = [name for name in judges if name not in seen and not may_hide(name, found)]
     quarrel = (
-        (Disagreement(path, "exists", {name: "yes" if name in seen else "no" for name in judges}),)
+        (Disagreement(path, "exists", {name: "yes" if name in seen else "no" for name in (*yes, *no)}),)
         if yes and no
         else ()
     )
@@ -103,7 +103,9 @@ def _agreed(
         heard = {
             name: value
             for name, value in said.items()
-            if value is not None and feature in manifests[name].sees and not distrust(name, feature, found)
+            if value is not None
+            and (feature in manifests[name].sees or what == "kind")  # every reader tells files from directories
+            and not distrust(name, feature, found)
         }
         value, parted = _majority(heard)
         if parted:
@@ -118,7 +120,7 @@ def _agreed(
         which: settle(which, Feature.TIMES, {reader: getattr(entry.times, which) for reader, entry in seen.items()})
         for which in _TIMES
     }
-    kind = fields.pop("kind") or _kind(seen)
+    kind = fields.pop("kind") or _kind(seen, found)
     return Entry(path, kind, times=Times(**times), **fields), quarrels
 
 
@@ -128,9 +130,10 @@ def _field(entry: Entry, name: str) -> object:
     return getattr(entry, name)
 
 
-def _kind(seen: Mapping[str, Entry]) -> Kind:
-    """No two trusted readers agree on the kind: that of the reader who tells reparse points apart, else the first."""
-    return min(seen.items(), key=lambda pair: (pair[0] != "libfsntfs", pair[0]))[1].kind
+def _kind(seen: Mapping[str, Entry], found: frozenset[Trait]) -> Kind:
+    """Where there are no two witnesses, one is enough as long as no other trusted one says otherwise."""
+    kinds = {entry.kind for reader, entry in seen.items() if not distrust(reader, Feature.REPARSE, found)}
+    return kinds.pop() if len(kinds) == 1 else Kind.UNKNOWN
 
 
 def _majority(heard: Mapping[str, Any]) -> tuple[Any, bool]:

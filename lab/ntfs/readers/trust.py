@@ -10,7 +10,7 @@ from enum import Enum
 
 from lab.ntfs.manifest import Entry, Feature, Kind
 
-__all__ = ["Trait", "distrust", "traits"]
+__all__ = ["Trait", "distrust", "may_hide", "traits"]
 
 
 class Trait(Enum):
@@ -37,7 +37,7 @@ _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
         (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
         (Trait.REPARSE, Feature.BYTES): "shows a placeholder where a reparse plug-in is missing (WOF, dedup, cloud)",
         (Trait.REPARSE, Feature.SIZES): "the placeholder's size",
-        (Trait.REPARSE, Feature.NAMES): "hides directories of cloud providers, calls unknown reparse points links",
+        (Trait.REPARSE, Feature.REPARSE): "calls reparse points that it does not know links",
         (Trait.LINK, Feature.LINKS): "rewrites targets to paths below the mount point",
     },
     "sleuthkit": {
@@ -45,17 +45,28 @@ _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
         (Trait.REPARSE, Feature.BYTES): "shows zeros for WOF files",
         (Trait.SPARSE, Feature.SIZES): "shows an empty file where a hole is longer than the volume",
         (Trait.LINK, Feature.LINKS): "shows no target",
-        (Trait.LINK, Feature.NAMES): "shows a link as a file or a directory",
-        (Trait.REPARSE, Feature.NAMES): "shows a reparse point as a file or a directory",
+        (Trait.LINK, Feature.REPARSE): "shows a link as a file or a directory",
+        (Trait.REPARSE, Feature.REPARSE): "shows a reparse point as a file or a directory",
         (Trait.ODD_NAME, Feature.NAMES): "its listing writes ^ for control characters and : before streams",
     },
 }
+
+_HIDES: Mapping[str, Mapping[Trait, str]] = {
+    "ntfs-3g": {Trait.REPARSE: "hides directories of cloud providers"},
+}
+"""What a reader may leave out of its listing: that it is not there then says nothing; that it is, does."""
 
 
 def distrust(reader: str, feature: Feature, found: Iterable[Trait]) -> str:
     """Why ``reader`` is not to be believed about ``feature`` of an entry with these traits, or an empty string."""
     table = _DISTRUST.get(reader, {})
     return next((table[trait, feature] for trait in sorted(found, key=str) if (trait, feature) in table), "")
+
+
+def may_hide(reader: str, found: Iterable[Trait]) -> str:
+    """Why it means nothing that ``reader`` does not list an entry with these traits, or an empty string."""
+    table = _HIDES.get(reader, {})
+    return next((table[trait] for trait in sorted(found, key=str) if trait in table), "")
 
 
 def traits(entries: Iterable[Entry]) -> frozenset[Trait]:

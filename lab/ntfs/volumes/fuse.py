@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.deadline import Deadline
-from lab.errors import DeadlineError, LabError, MissingToolError, UnsupportedError
+from lab.errors import DeadlineError, LabError, UnsupportedError
 from lab.process import last_line, run, spawn
 from lab.wait import wait_until
 
@@ -43,6 +43,8 @@ def mounted(image: Path, at: Path, *, options: tuple[str, ...], deadline: Deadli
     """
     if why := can_mount():
         raise UnsupportedError(f"{image}: cannot be mounted: {why}", reason="no-fuse", hint="run as root with FUSE")
+    if _is_mounted(at):
+        raise LabError(f"{at}: something is mounted there already")
     with tempfile.TemporaryFile() as said:
         words = ("ntfs-3g", str(image), str(at), "-o", ",".join(("no_detach", *options)))
         daemon = spawn(*words, stdin=subprocess.DEVNULL, stdout=said.fileno(), stderr=said.fileno())

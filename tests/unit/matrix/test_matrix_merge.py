@@ -74,7 +74,7 @@ def test_a_verdict_beats_none_and_none_beats_a_skip() -> None:
 
 
 def test_nothing_to_merge() -> None:
-    with pytest.raises(ValueError, match="^no matrix to merge$"):
+    with pytest.raises(ValueError, match=r"^no matrix to merge$"):
         merge()
 
 

@@ -18,9 +18,7 @@ def test_a_driver_that_is_not_there_is_named_with_its_neighbour() -> None:
     assert refused.value.hint.startswith("did you mean 'ntfs")
 
 
-@pytest.mark.parametrize(
-    ("name", "releases"), [("ntfs3", {"trixie"}), ("ntfs", {"forky", "sid", "experimental"})]
-)
+@pytest.mark.parametrize(("name", "releases"), [("ntfs3", {"trixie"}), ("ntfs", {"forky", "sid", "experimental"})])
 def test_the_suite_table_is_that_of_the_measurements(name: str, releases: set[str]) -> None:
     suites = ("bullseye", "bookworm", "trixie", "forky", "sid", "experimental")
     assert {release for release in suites if drivers[name].ships_in(release)} == releases

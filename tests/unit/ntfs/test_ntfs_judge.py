@@ -170,7 +170,10 @@ def test_a_directory_that_cannot_be_listed_is_loud_not_a_loss_of_names() -> None
 def test_a_root_that_cannot_be_listed_is_loud_too() -> None:
     error = {"path": "", "operation": "list", "errno": errno.EIO, "text": "Input/output error"}
     verdict = judge(TRUTH, State.CLEAN, document(entries=[], errors=[error]))
-    assert (verdict.finding, verdict.reason) == (Finding.DEGRADED, "degraded: read-errors: '': list: Input/output error")
+    assert (verdict.finding, verdict.reason) == (
+        Finding.DEGRADED,
+        "degraded: read-errors: '': list: Input/output error",
+    )
 
 
 def test_system_files_do_not_count() -> None:
@@ -217,7 +220,10 @@ def test_what_a_driver_says_in_peace_is_no_crash(line: str) -> None:
     assert crash_in([line]) == hang_in([line]) == ""
 
 
-@pytest.mark.parametrize("line", ["watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [mount:9]", "rcu: INFO: rcu_sched self-detected stall on CPU"])
+@pytest.mark.parametrize(
+    "line",
+    ["watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [mount:9]", "rcu: INFO: rcu_sched self-detected stall on CPU"],
+)
 def test_every_kind_of_hang_is_known(line: str) -> None:
     assert hang_in([line]) == line
     assert crash_in([line]) == ""
@@ -227,9 +233,7 @@ def test_the_evidence_lies_beside_the_verdict(tmp_path: Path) -> None:
     folder = tmp_path / "evidence" / "cell"
     seen = document(entries=[])
     verdict = check_volume(TRUTH, State.CLEAN, seen, folder=folder, run_folder=tmp_path)
-    assert verdict.evidence == tuple(
-        f"evidence/cell/{name}.json" for name in ("expected", "observed", "differences")
-    )
+    assert verdict.evidence == tuple(f"evidence/cell/{name}.json" for name in ("expected", "observed", "differences"))
     assert Manifest.from_json(json.loads((folder / "expected.json").read_text(encoding="ascii"))) == TRUTH
     assert json.loads((folder / "observed.json").read_text(encoding="ascii")) == seen
     assert json.loads((folder / "differences.json").read_text(encoding="ascii")) == [

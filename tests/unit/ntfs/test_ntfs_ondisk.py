@@ -14,8 +14,8 @@ from lab.ntfs.ondisk.attribute import attributes
 from lab.ntfs.volumes import Volume
 
 
-def boot_sector(
-    sector: int = 512, per_cluster: int = 8, total: int = 2048, mft: int = 4, record: int = 0xF6, index: int = 1
+def boot_sector(  # noqa: PLR0913 - one a field of the sector
+    *, sector: int = 512, per_cluster: int = 8, total: int = 2048, mft: int = 4, record: int = 0xF6, index: int = 1
 ) -> bytes:
     raw = bytearray(512)
     raw[3:11] = b"NTFS    "

@@ -92,7 +92,10 @@ def test_a_lost_directory(built: Mapping[str, Volume], change: Change, verdict_o
 
 
 def test_a_changed_name(built: Mapping[str, Volume], change: Change, observe: Observe) -> None:
-    image = change(built["clean"], lambda root: (root / "hello.txt").rename(root / "Hello.txt") and None)
+    def rename(root: Path) -> None:
+        (root / "hello.txt").rename(root / "Hello.txt")
+
+    image = change(built["clean"], rename)
     found = [(one.path, one.what) for one in differences(built["clean"].manifest, observe(image))]
     assert found == [("Hello.txt", "extra"), ("hello.txt", "missing")]
 
@@ -124,7 +127,9 @@ def test_a_dropped_stream(built: Mapping[str, Volume], change: Change, observe: 
 
 
 def test_a_driver_without_streams_is_poorer_and_not_wrong(built: Mapping[str, Volume], observe: Observe) -> None:
-    verdict = judge(built["streams"].manifest, State.CLEAN, observe(built["streams"].path, "ntfs-3g", "--streams", "none"))
+    verdict = judge(
+        built["streams"].manifest, State.CLEAN, observe(built["streams"].path, "ntfs-3g", "--streams", "none")
+    )
     assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
     assert verdict.reason == "degraded: streams: the driver does not show them"
 

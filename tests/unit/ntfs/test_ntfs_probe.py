@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from lab.deadline import Deadline
 from lab.ntfs import probe
 from lab.ntfs.judge import judge
 from lab.ntfs.manifest import Manifest
-from lab.ntfs.volumes import State, Volume
+from lab.ntfs.volumes import State, Volume, mounted
 from lab.verdict import Finding, Outcome
 
 Observe = Callable[..., Mapping[str, Any]]
@@ -104,14 +105,17 @@ def test_a_driver_that_never_answers_is_a_hang_in_time(tmp_path: Path) -> None:
     assert verdict.reason.startswith("hang: no answer from the driver during: 'mount ")
 
 
-def test_a_probe_that_fails_itself_is_no_verdict_on_the_driver(built: Mapping[str, Volume], tmp_path: Path) -> None:
-    words = ["mount", "--driver", "ntfs-3g", "--device", str(built["clean"].path), "--at", "/proc"]
-    document = probe.run(probe.parse(words))
-    assert (document["ended"], document["trouble"]) == ("trouble", "RuntimeError: something is mounted at /proc already")
+def test_what_was_mounted_before_is_left_alone(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    at = tmp_path / "mnt"
+    at.mkdir()
+    device = str(built["streams"].path)
+    with mounted(built["clean"].path, at, options=("ro",), deadline=Deadline(30)):
+        document = probe.run(probe.parse(["mount", "--driver", "ntfs-3g", "--device", device, "--at", str(at)]))
+        assert (at / "hello.txt").exists()
+    trouble = f"RuntimeError: something is mounted at {at} already"
+    assert (document["ended"], document["trouble"]) == ("trouble", trouble)
     verdict = judge(Manifest(()), State.CLEAN, document)
-    assert (verdict.outcome, verdict.finding) == (Outcome.ERROR, None)
-    assert verdict.reason == "probe: RuntimeError: something is mounted at /proc already"
-    assert tmp_path.exists()
+    assert (verdict.outcome, verdict.finding, verdict.reason) == (Outcome.ERROR, None, f"probe: {trouble}")
 
 
 def test_the_document_can_go_to_a_file(tmp_path: Path) -> None:

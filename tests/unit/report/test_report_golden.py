@@ -1,0 +1,79 @@
+"""The four renderers against files that were read and found good. ``LAB_GOLDEN=write`` writes them anew."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.matrix.model import Matrix
+from lab.report import document, html, markdown, terminal
+from tests.unit.report.example import all_skipped, empty, example
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def _terminal(matrix: Matrix, width: int = 80, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    terminal.show(matrix, file=file, width=width)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+CASES: dict[str, Callable[[], str]] = {
+    "example-80.txt": lambda: _terminal(example()),
+    "example-160.txt": lambda: _terminal(example(), 160),
+    "example-ascii.txt": lambda: _terminal(example(), encoding="ascii"),
+    "empty.txt": lambda: _terminal(empty()),
+    "skipped.txt": lambda: _terminal(all_skipped()),
+    "example.md": lambda: markdown.render(example()),
+    "empty.md": lambda: markdown.render(empty()),
+    "skipped.md": lambda: markdown.render(all_skipped()),
+    "example.json": lambda: document.render(example()),
+    "example.html": lambda: html.render(example()),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_it_was(name: str) -> None:
+    found = CASES[name]().encode("utf-8", "backslashreplace")
+    if os.environ.get("LAB_GOLDEN") == "write":
+        (GOLDEN / name).write_bytes(found)
+    assert found.decode() == (GOLDEN / name).read_bytes().decode()
+
+
+def test_the_terminal_keeps_to_its_width() -> None:
+    assert all(len(line) <= 80 for line in _terminal(example(), encoding="ascii").splitlines())
+
+
+def test_no_colour_and_no_escape_in_a_pipe() -> None:
+    assert "\x1b" not in _terminal(example())
+
+
+def test_no_color_is_obeyed_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown: dict[str, str] = {}
+    for name, value in (("with", ""), ("without", "1")):
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("NO_COLOR", value)
+        file = Terminal()
+        terminal.show(example(), file=file, width=80)
+        shown[name] = file.getvalue()
+    assert "\x1b[32m" in shown["with"]
+    assert not any(f"\x1b[{colour}m" in shown["without"] for colour in range(30, 48))
+    assert "\x1b[31m" not in shown["without"]
+
+
+def test_the_picture_is_an_svg() -> None:
+    picture = terminal.svg(example())
+    assert picture.startswith("<svg")
+    assert "<script" not in picture
+    assert "url(http" not in picture
+    assert "@font-face" not in picture

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from lab.matrix.model import MatrixCell
+from lab.report.progress import Progress
+from lab.verdict import Outcome
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _cells(count: int, kind: str = "ntfs") -> list[MatrixCell]:
+    return [MatrixCell(f"x::cell{n}", "s", kind, {}, Outcome.PASS, seconds=4.0 if n else 4.13) for n in range(count)]
+
+
+def test_a_log_has_one_plain_line_a_verdict() -> None:
+    file, cells = io.StringIO(), _cells(12)
+    with Progress(file=file) as progress:
+        progress.planned(cells)
+        progress.started(cells[0].id)
+        progress.step("mount")
+        progress.verdict(cells[0])
+        progress.verdict(replace(cells[1], attempts=2))
+        progress.verdict(replace(cells[2], outcome=Outcome.FAIL, finding="wrong-data", expected=False))
+    assert file.getvalue() == (
+        "[ 1/12] pass  cell0  4.1 s  (eta 45.4 s)\n"
+        "[ 2/12] pass flaky  cell1  4.0 s  (eta 40.6 s)\n"
+        "[ 3/12] fail wrong-data  cell2  4.0 s  (eta 36.0 s)\n"
+    )
+
+
+def test_the_last_line_has_no_eta() -> None:
+    file, (cell,) = io.StringIO(), _cells(1)
+    with Progress(file=file) as progress:
+        progress.planned([cell])
+        progress.verdict(cell)
+    assert file.getvalue() == "[1/1] pass  cell0  4.1 s\n"
+
+
+def test_a_long_line_is_not_broken() -> None:
+    file, name = io.StringIO(), "long" * 100
+    with Progress(file=file) as progress:
+        progress.verdict(MatrixCell(f"x::{name}\x1b[2J", "s", "ntfs", {}, Outcome.PASS))
+    assert file.getvalue() == f"[1/1] pass  {name}\\x1b[2J  0.0 s\n"
+
+
+def test_the_eta_is_the_median_of_the_kind_else_history_else_unknown() -> None:
+    clock, cells, moves = (
+        Clock(),
+        _cells(3),
+        [replace(cell, id=f"y::{cell.id}", kind="migration") for cell in _cells(2)],
+    )
+    progress = Progress(file=io.StringIO(), history={moves[0].id: 60.0, moves[1].id: 40.0}, clock=clock)
+    progress.planned([*cells, *moves])
+    assert progress.eta() is None
+    progress.verdict(cells[0])
+    assert progress.eta() == 2 * 4.13 + 100.0
+    progress.started(moves[0].id)
+    clock.now += 50
+    assert progress.eta() == 2 * 4.13 + 10.0 + 40.0
+    clock.now += 50
+    assert progress.eta() == 2 * 4.13 + 40.0
+
+
+def test_workers_share_what_is_left() -> None:
+    progress, cells = Progress(file=io.StringIO(), workers=2), _cells(5)
+    progress.planned(cells)
+    progress.verdict(cells[1])
+    assert progress.eta() == 8.0
+
+
+def test_a_retry_takes_the_verdict_back() -> None:
+    file, (first, second) = io.StringIO(), _cells(2)
+    progress = Progress(file=file)
+    progress.planned([first, second])
+    progress.verdict(replace(first, outcome=Outcome.ERROR))
+    progress.started(first.id)
+    progress.verdict(replace(first, attempts=2))
+    assert [line.split("  (")[0] for line in file.getvalue().splitlines()] == [
+        "[1/2] error  cell0  4.1 s",
+        "[1/2] pass flaky  cell0  4.1 s",
+    ]
+
+
+def test_a_terminal_keeps_two_lines_alive_and_lets_only_the_rest_scroll_by() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    file, cells = Terminal(), _cells(3)
+    with Progress(file=file, live=True) as progress:
+        progress.planned(cells)
+        progress.verdict(cells[0])
+        progress.verdict(replace(cells[1], outcome=Outcome.UNSUPPORTED, finding="refused"))
+        progress.started(cells[2].id)
+        progress.step("resume xen-4.20")
+    shown = file.getvalue()
+    assert "[2/3]" in shown
+    assert "[1/3]" not in shown
+    assert "unsupported refused" in shown
+    assert "2/3" in shown
+    assert "cell2" in shown
+    assert "resume xen-4.20" in shown
+    assert "✔ 1" in shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
