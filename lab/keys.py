@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from lab.cache import Cache
@@ -39,6 +40,7 @@ class Keys:
     def sshd_files(self) -> dict[str, str]:
         """What a machine of the lab needs on its disk to be logged in to: path -> content."""
         return {
+            "/etc/ssh/sshd_config": resources.files("lab").joinpath("sshd_config").read_text(),
             "/etc/ssh/lab_host_key": self.host.read_text(),
             "/etc/ssh/lab_host_key.pub": self.host.with_suffix(".pub").read_text(),
             "/root/.ssh/authorized_keys": self.user.with_suffix(".pub").read_text(),

@@ -125,7 +125,7 @@ class Machine:
 
     def ssh_port(self, deadline: Deadline) -> int:
         """The loopback port that leads to the machine's port 22; the kernel chose it, so no other run has it."""
-        said = self.qmp.execute("human-monitor-command", command_line="info usernet", deadline=deadline)
+        said = self.qmp.execute("human-monitor-command", {"command-line": "info usernet"}, deadline=deadline)
         found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", said)
         if not found:
             raise HostError(f"{self.name}: QEMU does not forward a port: {said.strip()}")
@@ -136,39 +136,22 @@ class Machine:
 
         Two hosts may hold the same image at once: it is shared storage, and locking is off for that.
         """
-        self.qmp.execute(
-            "blockdev-add",
-            **{
-                "driver": "raw",
-                "node_name": serial,
-                "read_only": read_only,
-                "cache": {"direct": False, "no-flush": True},
-                "discard": "unmap",
-                "file": {
-                    "driver": "file",
-                    "filename": str(disk),
-                    "locking": "off",
-                    "discard": "unmap",
-                    "cache": {"direct": False, "no-flush": True},
-                },
-            },
-            deadline=deadline,
-        )
-        self.qmp.execute(
-            "device_add",
-            **{"driver": "scsi-hd", "id": f"disk-{serial}", "drive": serial, "serial": serial, "share_rw": True},
-            **{"bus": "scsi.0", "logical_block_size": sector, "physical_block_size": sector},
-            deadline=deadline,
-        )
+        cache = {"direct": False, "no-flush": True}
+        file = {"driver": "file", "filename": str(disk), "locking": "off", "discard": "unmap", "cache": cache}
+        node = {"driver": "raw", "node-name": serial, "read-only": read_only, "cache": cache, "discard": "unmap"}
+        self.qmp.execute("blockdev-add", {**node, "file": file}, deadline=deadline)
+        sizes = {"logical_block_size": sector, "physical_block_size": sector}
+        device = {"driver": "scsi-hd", "id": f"disk-{serial}", "bus": "scsi.0", "drive": serial, "serial": serial}
+        self.qmp.execute("device_add", {**device, **sizes, "share-rw": True}, deadline=deadline)
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
         """Take a plugged disk away."""
-        self.qmp.execute("device_del", id=f"disk-{serial}", deadline=deadline)
+        self.qmp.execute("device_del", {"id": f"disk-{serial}"}, deadline=deadline)
         wait_until(f"{self.name}: unplug {serial}", lambda: self._drop(serial, deadline), deadline=deadline, interval=0.05)
 
     def _drop(self, serial: str, deadline: Deadline) -> bool:
         try:
-            self.qmp.execute("blockdev-del", node_name=serial, deadline=deadline)
+            self.qmp.execute("blockdev-del", {"node-name": serial}, deadline=deadline)
         except HostError as trouble:
             if "in use" in trouble.message:
                 return False
@@ -230,8 +213,8 @@ def save_memory(machine: Machine, into: Path, *, deadline: Deadline) -> None:
     """Stop the machine for good and write its memory; its disk is flushed with it."""
     machine.qmp.execute("stop", deadline=deadline)
     # The default limit of 128 MiB/s would be the bottleneck.
-    machine.qmp.execute("migrate-set-parameters", max_bandwidth=1 << 40, deadline=deadline)
-    machine.qmp.execute("migrate", uri=f"exec:zstd -q -1 -T0 > {shlex.quote(str(into))}", deadline=deadline)
+    machine.qmp.execute("migrate-set-parameters", {"max-bandwidth": 1 << 40}, deadline=deadline)
+    machine.qmp.execute("migrate", {"uri": f"exec:zstd -q -1 -T0 > {shlex.quote(str(into))}"}, deadline=deadline)
 
     def written() -> bool:
         state = machine.qmp.execute("query-migrate", deadline=deadline)

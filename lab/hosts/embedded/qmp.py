@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,15 +37,14 @@ class Qmp:
         self._await(self._client.connect(str(self._socket)), "connect", deadline)
         return self
 
-    def execute(self, command: str, /, *, deadline: Deadline, **arguments: Any) -> Any:  # noqa: ANN401 - QMP answers are JSON
-        """One command; underscores in argument names become dashes, as QMP spells them.
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None, /, *, deadline: Deadline) -> Any:  # noqa: ANN401 - QMP answers are JSON
+        """One command, with its arguments spelled as QMP spells them.
 
         Raises:
             HostError: QEMU refused, or is gone.
             DeadlineError: no answer in time.
         """
-        spelled = {name.replace("_", "-"): value for name, value in arguments.items()}
-        return self._await(self._client.execute(command, spelled), command, deadline)
+        return self._await(self._client.execute(command, dict(arguments or {})), command, deadline)
 
     def close(self) -> None:
         """Hang up; QEMU goes on."""

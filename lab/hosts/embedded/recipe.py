@@ -6,7 +6,6 @@ Every cure stands here once with its reason; each was paid for with a crash (doc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 
 from lab.debian.rootfs import Rootfs
 from lab.errors import UnknownNameError
@@ -121,9 +120,7 @@ def embedded_recipe(xen: str, keys: Keys) -> EmbeddedRecipe:
 
 
 def _overlay(xen: str, keys: Keys) -> dict[str, str]:
-    sshd = resources.files(__package__).joinpath("dom0/sshd_config").read_text()
     return {
-        "/etc/ssh/sshd_config": sshd,
         **keys.sshd_files(),
         "/etc/hostname": f"xen-{xen}\n",
         "/etc/hosts": "127.0.0.1 localhost\n" + "".join(f"{host_address(v)} xen-{v}\n" for v in _SUITES),

@@ -1,0 +1,62 @@
+"""A Xen host that is up: what guests need of it, whether the lab nested it or the user listed it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from lab.deadline import Deadline
+from lab.hypervisor import Connection
+from lab.matrix.model import HostFacts
+from lab.shell import SshNetwork, SshShell
+
+__all__ = ["DiskShelf", "Host"]
+
+
+class DiskShelf(Protocol):
+    """How an image file of this machine becomes a block device of a host."""
+
+    def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
+        """The device's path on the host."""
+        ...
+
+    def unplug(self, serial: str, *, deadline: Deadline) -> None:
+        """Take it away again."""
+        ...
+
+    def watch(self) -> None:
+        """Raise HostError if the host itself has died."""
+        ...
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running host. ``address`` is where other hosts send migrating guests; ``share`` maps a folder of this
+    machine to one of the host.
+    """
+
+    facts: HostFacts
+    address: str
+    bridge: str
+    shell: SshShell
+    network: SshNetwork
+    connection: Connection
+    disks: DiskShelf
+    share: Path
+    share_there: str
+    console: Path | None = None
+    """What the host's own serial port said."""
+    accelerator: str = "hardware"
+    tsc_native: bool = True
+    tag: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The host's name in reports."""
+        return self.facts.name
+
+    def there(self, path: Path) -> str:
+        """The host's name for a file below ``share``."""
+        return f"{self.share_there}/{path.relative_to(self.share)}"
