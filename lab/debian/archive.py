@@ -69,18 +69,22 @@ class Archive:
 
         def resolve() -> list[list[str]]:
             found: dict[str, str] = {}
-            todo = [package]
+            todo, seen = [package], set[str]()
             while todo:
                 name = todo.pop()
-                if name in found:
+                if name in seen:
                     continue
+                seen.add(name)
                 record = self._apt("apt-cache", "show", "--no-all-versions", name, deadline=deadline)
-                found[name] = _field(record, "Version")
+                version = _field(record, "Version")
+                if not version:
+                    continue  # a virtual package (linux-initramfs-tool): no file, and nothing below it
+                found[name] = version
                 depends = re.findall(r"[a-z0-9][a-z0-9.+-]+(?=[ ,:(|]|$)", _field(record, "Depends"))
                 todo += [dependency for dependency in depends if dependency.startswith(prefix)]
             return sorted(map(list, found.items()))
 
-        return tuple(Package(*pair) for pair in self._remembered(["family", package, prefix], resolve, deadline))
+        return tuple(Package(*pair) for pair in self._remembered(["family 2", package, prefix], resolve, deadline))
 
     def download(self, packages: tuple[Package, ...], into: Path, *, deadline: Deadline) -> tuple[Path, ...]:
         """Fetch packages, checked by apt against the suite's signatures, as .deb files in ``into``."""

@@ -14,7 +14,10 @@ from lab.debian.kernel import Kernel
 from lab.debian.module_tree import ModuleTree, module_bytes
 from lab.process import run
 
-__all__ = ["USERLAND", "build_initrd"]
+__all__ = ["INITRD_VERSION", "USERLAND", "build_initrd"]
+
+INITRD_VERSION = 1
+"""Goes up when the script below changes, so that no cached initrd has the old one."""
 
 USERLAND = "lab initrd: userland"
 """What every initrd of the lab says first on its console."""

@@ -55,11 +55,11 @@ def embedded_host(
     keys: Keys,
     run: RunFolder,
     *,
-    network: str,
+    network: Path | None,
     accelerator: str,
     deadline: Deadline,
 ) -> Iterator[Host]:
-    """A host of ``recipe``, alone on this machine or together with others on ``network``; gone at the end.
+    """A host of ``recipe``, on its own or together with others on ``network``; gone at the end.
 
     Raises:
         HostError: it does not come up.

@@ -76,13 +76,13 @@ class Boot:
 class Wiring:
     """What may differ from start to start: files and sockets in ``folder``, the ``network`` and the ``share``.
 
-    ``network`` is a multicast address and port; its packets stay on the loopback interface.
+    ``network`` is the folder of a VDE switch, or None for a host that sees nobody.
     """
 
     folder: Path
     sockets: Path
     disk: Path
-    network: str
+    network: Path | None
     share: Path
 
     @property
@@ -96,7 +96,9 @@ class Wiring:
             *("-name", name, "-pidfile", str(self.folder / "qemu.pid")),
             *("-drive", f"if=none,id=root,file={self.disk},format=qcow2,cache=unsafe,discard=unmap"),
             *("-netdev", "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            *("-netdev", f"socket,id=shared,mcast={self.network},localaddr=127.0.0.1"),
+            # Not QEMU's multicast sockets: they echo a host's own packets, and its bridge then looks for its guests
+            # on the wire (seen as shells that stall for a minute).
+            *("-netdev", f"vde,id=shared,sock={self.network}" if self.network else "hubport,id=shared,hubid=0"),
             *("-fsdev", f"local,id=share,path={self.share},security_model=none"),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
             *("-qmp", f"unix:{self.sockets / 'qmp'},server=on,wait=off"),

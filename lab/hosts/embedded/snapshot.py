@@ -78,7 +78,7 @@ def _take(
         share = sockets / "share"
         share.mkdir()
         # Nobody else is on this network: the snapshot must not see other hosts.
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", "239.77.0.1:7700", share)
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", None, share)
         with start_machine(
             recipe.name, wiring, accelerator, boot_of(recipe, image), incoming=None, deadline=deadline
         ) as machine:

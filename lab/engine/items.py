@@ -1,0 +1,138 @@
+"""Scenario files as files of pytest, cells as items with fixtures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback, TerminalRepr
+
+from lab.engine.names import known_names
+from lab.engine.stash import ATTEMPT, CELL
+from lab.errors import LabError, ScenarioError
+from lab.scenario.cell import Cell
+from lab.scenario.load import load
+from lab.scenario.select import order
+
+if TYPE_CHECKING:
+    from lab.engine.attempt import Attempt
+
+__all__ = ["CellItem", "ProductFailure", "ScenarioFile", "quick_first"]
+
+
+class ProductFailure(AssertionError):
+    """The verdict of a cell: the product is wrong, or better than it is said to be."""
+
+
+def judge_cell(lab_verdict: None) -> None:
+    """The body of every cell: its fixture has the verdict, and nothing else is left to ask."""
+
+
+class ScenarioFile(pytest.File):
+    """A ``*.lab.yaml``."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Its cells, in the file's order.
+
+        Raises:
+            CollectError: the file holds mistakes; its text names them all.
+        """
+        try:
+            cells = load(self.path, root=self.config.rootpath, known=known_names())
+        except ScenarioError as mistakes:
+            raise self.CollectError(str(mistakes)) from None
+        for cell in cells:
+            yield CellItem.of(self, cell)
+
+
+class CellItem(pytest.Function):
+    """A cell. ``-k`` finds it by its name, and by the kind and the values of all its axes."""
+
+    @classmethod
+    def of(cls, parent: ScenarioFile, cell: Cell) -> CellItem:
+        """The item of ``cell``."""
+        item: CellItem = cls.from_parent(parent, name=cell.name, callobj=judge_cell)
+        item.stash[CELL] = cell
+        item.extra_keyword_matches.update((cell.kind, *cell.axes.values()))
+        return item
+
+    @property
+    def cell(self) -> Cell:
+        """What it tries."""
+        return self.stash[CELL]
+
+    def runtest(self) -> None:
+        """Run the body, then say the verdict.
+
+        Raises:
+            ProductFailure: the product is wrong.
+        """
+        super().runtest()
+        attempt = self.stash[ATTEMPT]
+        speak_failure(attempt)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Where its scenario begins."""
+        return self.path, self.cell.line - 1, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str | TerminalRepr:
+        """Verdicts and trouble of the lab in words alone; only a bug gets a traceback."""
+        trouble = excinfo.value
+        if not isinstance(trouble, LabError | ProductFailure):
+            return super().repr_failure(excinfo)
+        lines = [str(trouble)]
+        attempt = self.stash.get(ATTEMPT, None)
+        if attempt is not None and isinstance(trouble, LabError):
+            lines.append(f"  evidence: {_shown(attempt.evidence)}")
+        return self._in_words("\n".join(lines))
+
+    def _in_words(self, text: str) -> TerminalRepr:
+        """``text`` in the form that JUnit, xdist and the short summary take apart: its first line is the message."""
+        crash = ReprFileLocation(str(self.path), self.cell.line, text.partition("\n")[0])
+        body = ReprTraceback([ReprEntryNative([f"{text}\n"])], None, style="native")
+        return ReprExceptionInfo(reprtraceback=body, reprcrash=crash)
+
+
+def speak_failure(attempt: Attempt) -> None:
+    """Do nothing for a verdict that is not a failure.
+
+    Raises:
+        ProductFailure: it is one; the message names the checks that broke.
+    """
+    from lab.engine.expectation import Answer, answer  # noqa: PLC0415 - collecting does not need it
+
+    cell = attempt.conclude()
+    if answer(cell) is Answer.FAIL:
+        from lab.report.sign import words  # noqa: PLC0415 - likewise
+
+        lines = [f"{words(cell)}: {cell.reason}" if cell.reason else words(cell)]
+        lines += [f"  {check}" for check in cell.checks if check.outcome.value not in {"pass", "skipped"}]
+        raise ProductFailure("\n".join([*lines, f"  evidence: {_shown(attempt.evidence)}"]))
+
+
+def quick_first(items: list[pytest.Item]) -> None:
+    """Put the cells among ``items`` in the order of :func:`lab.scenario.select.order`; other tests keep their places."""
+    slots = [index for index, item in enumerate(items) if CELL in item.stash]
+    by_id = {items[index].stash[CELL].id: items[index] for index in slots}
+    if len(by_id) < len(slots):  # --keep-duplicates: the same cell twice; leave what the user asked for
+        return
+    for index, cell in zip(slots, order([items[index].stash[CELL] for index in slots]), strict=True):
+        items[index] = by_id[cell.id]
+
+
+def cells_of(ids: Sequence[str], root: Path) -> tuple[Cell, ...]:
+    """The cells of these ids, file by file, each file in its own order. Ids of other tests are passed over.
+
+    Raises:
+        ScenarioError: a file has changed since it was collected, and now holds mistakes.
+    """
+    wanted = {node_id for node_id in ids if ".lab.yaml::" in node_id}
+    files = sorted({node_id.partition("::")[0] for node_id in wanted})
+    return tuple(cell for file in files for cell in load(root / file, root=root) if cell.id in wanted)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

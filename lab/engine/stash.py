@@ -1,0 +1,23 @@
+"""Under which keys pytest's nodes and configuration hold what is the lab's. Light: every session imports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # every session of every user imports this module
+    from lab.engine.attempt import Attempt
+    from lab.engine.run import LabRun
+    from lab.scenario.cell import Cell
+
+__all__ = ["ATTEMPT", "CELL", "RUN"]
+
+CELL: pytest.StashKey[Cell] = pytest.StashKey()
+"""Of an item: its cell. Items without it are none of the lab's."""
+
+ATTEMPT: pytest.StashKey[Attempt] = pytest.StashKey()
+"""Of an item that runs: the attempt that is going on."""
+
+RUN: pytest.StashKey[LabRun] = pytest.StashKey()
+"""Of the configuration: the run, once one has begun."""

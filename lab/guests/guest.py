@@ -1,0 +1,203 @@
+"""A guest that runs: its domain, its shell, its disks, and the way it is moved."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.deadline import Deadline
+from lab.errors import DeadlineError, GuestError, LabError
+from lab.events import emit, step
+from lab.guests.image import GuestImage
+from lab.hosts.host import Host
+from lab.hypervisor import (
+    DiskSpec,
+    Domain,
+    DomainSpec,
+    InterfaceSpec,
+    MigrationPlan,
+    device_xml,
+    domain_xml,
+    migrate,
+    validate,
+)
+from lab.scenario.cell import GuestRequest
+from lab.shell import SshShell
+
+__all__ = ["Address", "Guest", "start_guest"]
+
+_NETWORK = "10.77.128"
+"""Where guests live on the shared network 10.77.0.0/16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One guest's place on the network, unique in a stage."""
+
+    number: int
+
+    @property
+    def ip(self) -> str:
+        """Its address."""
+        return f"{_NETWORK}.{self.number}"
+
+    @property
+    def mac(self) -> str:
+        """00:16:3e is Xen's own prefix (docs/man/xl-network-configuration)."""
+        return f"00:16:3e:77:00:{self.number:02x}"
+
+
+@dataclass
+class Guest:
+    """A running guest. It may move, so ``host``, ``domain`` and ``shell`` change; it belongs to one thread."""
+
+    name: str
+    request: GuestRequest
+    spec: DomainSpec
+    image: GuestImage
+    address: Address
+    host: Host
+    domain: Domain
+    shell: SshShell
+    folder: Path
+    disks: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    """Target (xvda) -> image here and its serial on hosts."""
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _here: ExitStack = field(default_factory=ExitStack)
+
+    def attach(self, image: Path, *, read_only: bool, deadline: Deadline, sector: int = 512) -> str:
+        """Plug ``image`` into the running guest; returns the device's name in the guest."""
+        target = next(f"xvd{letter}" for letter in "bcdefghijklmnop" if f"xvd{letter}" not in self.disks)
+        serial = f"{self.name[-12:]}-{target}-{uuid.uuid4().hex[:3]}"
+        path = self.host.disks.plug(image, serial, read_only=read_only, sector=sector, deadline=deadline)
+        self.disks[target] = (image, serial)
+        self.domain.attach(device_xml(DiskSpec(path, target, readonly=read_only), domain_type=self.request.type), deadline)
+        return f"/dev/{target}"
+
+    def detach(self, device: str, *, deadline: Deadline) -> None:
+        """Pull what :meth:`attach` plugged."""
+        target = device.removeprefix("/dev/")
+        _, serial = self.disks[target]
+        path = _there(serial)
+        self.domain.detach(device_xml(DiskSpec(path, target), domain_type=self.request.type), deadline)
+        self.host.disks.unplug(serial, deadline=deadline)
+        del self.disks[target]
+
+    def move_live(self, target: Host, *, deadline: Deadline) -> float:
+        """Migrate to ``target`` while running; returns the seconds that libvirt took.
+
+        Raises:
+            MigrationError: libvirt refused or failed; it knows where the guest is.
+        """
+        for image, serial in self.disks.values():
+            target.disks.plug(image, serial, read_only=False, sector=512, deadline=deadline)
+        plan = MigrationPlan(live=True, uri=f"tcp://{target.address}")
+        with step("migrate", guest=self.name, source=self.host.name, target=target.name):
+            moved = migrate(self.domain, target.connection, plan, deadline)
+        source, self.host, self.domain = self.host, target, moved.domain
+        for _image, serial in self.disks.values():
+            source.disks.unplug(serial, deadline=deadline)
+        self._reach(deadline)
+        return moved.seconds
+
+    def console(self, *, deadline: Deadline) -> str:
+        """What the guest has said on its serial console on this host, kept by xenconsoled also after its death."""
+        log = f"/var/log/xen/console/guest-{self.name}.log"
+        done = self.host.shell.run("sh", "-c", f"cat {log} 2>/dev/null | tail -c 400000", deadline=deadline)
+        return done.text
+
+    def _reach(self, deadline: Deadline) -> None:
+        """Open a shell through the host where the guest is now."""
+        self._here.close()
+        self._await_port(deadline)
+        alias = f"{self.name}"
+        network = self.host.network
+        network.add(alias, address=self.address.ip, through=self.host.name)
+        self._here = ExitStack()
+        self.shell = self._here.enter_context(network.connect(alias, deadline=deadline, watch=self.host.disks.watch))
+
+    def _await_port(self, deadline: Deadline) -> None:
+        # One command on the host that waits there, instead of many handshakes from here.
+        script = f"until nc -z -w 1 {self.address.ip} 22; do sleep 0.1; done"
+        with step("wait for the guest", guest=self.name):
+            while not self.host.shell.run("timeout", "5", "sh", "-c", script, deadline=deadline):
+                self.host.disks.watch()
+                if not self.domain.is_active(deadline):
+                    said = " | ".join(self.console(deadline=deadline).splitlines()[-4:])
+                    raise GuestError(f"{self.name} on {self.host.name}: it ended before it answered; console: {said}")
+                try:
+                    deadline.check(f"{self.name} on {self.host.name}: no answer on port 22")
+                except DeadlineError as late:
+                    said = " | ".join(self.console(deadline=Deadline(10)).splitlines()[-4:])
+                    raise GuestError(f"{late.message}; console: {said or 'silent'}") from late
+
+    def undo(self) -> None:
+        """Remove the domain wherever it is, and its disks; never raises, says what it could not do."""
+        self._here.close()
+        deadline = Deadline(30)
+        for what, action in (
+            ("destroy", lambda: self.domain.destroy(deadline)),
+            ("undefine", lambda: self.domain.undefine(deadline)),
+            *((f"unplug {serial}", lambda serial=serial: self.host.disks.unplug(serial, deadline=deadline)) for _, serial in self.disks.values()),
+        ):
+            try:
+                action()
+            except LabError as trouble:
+                emit("undo failed", what=f"{what} {self.name}", why=trouble.message)
+
+
+def _there(serial: str) -> str:
+    return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+
+
+@contextmanager
+def start_guest(
+    name: str, host: Host, request: GuestRequest, image: GuestImage, address: Address, folder: Path, *, deadline: Deadline
+) -> Iterator[Guest]:
+    """Define and start a guest on ``host`` and wait for its shell; it is gone at the end, wherever it moved.
+
+    ``folder`` gets its disk and the domain XML that libvirt was given.
+
+    Raises:
+        GuestError: libvirt refuses it, or it does not come up; its last words are in the message.
+    """
+    disk = folder / f"{name}.raw"
+    image.copy_disk(disk, deadline=deadline)
+    serial = f"{name[-15:]}-xvda"
+    path = host.disks.plug(disk, serial, read_only=False, sector=512, deadline=deadline)
+    kernel, initrd = image.boot.copy(host.share / "boot")
+    spec = DomainSpec(
+        name=name,
+        uuid=str(uuid.uuid4()),
+        type=request.type,
+        memory_mib=request.memory,
+        vcpus=1,
+        kernel=host.there(kernel),
+        initrd=host.there(initrd),
+        cmdline=(
+            f"root=/dev/xvda rw console=hvc0 net.ifnames=0 quiet mitigations=off init={image.init} "
+            f"lab.ip={address.ip}/16"
+        ),
+        disks=(DiskSpec(path, "xvda"),),
+        interfaces=(InterfaceSpec(address.mac, host.bridge),),
+        # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
+        tsc_native=request.type == "pvh",
+        hap=not (request.type == "pvh" and request.kernel.arch == "i386"),
+        tags=(("run", host.tag or "lab"),),
+    )
+    xml = domain_xml(spec)
+    validate(xml)
+    (folder / f"{name}.xml").write_text(xml)
+    domain = host.connection.define(xml, deadline)
+    guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, {"xvda": (disk, serial)})
+    try:
+        with step("start a guest", guest=name, host=host.name):
+            domain.start(deadline)
+            guest._reach(deadline)
+        yield guest
+    finally:
+        guest.undo()
+        disk.unlink(missing_ok=True)

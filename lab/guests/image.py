@@ -1,0 +1,96 @@
+"""Guest images: the disk and the boot files of one recipe, ready to be copied for a guest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.cache import Cache, fingerprint
+from lab.deadline import Deadline
+from lab.debian.busybox import obtain_busybox
+from lab.debian.initrd import INITRD_VERSION, build_initrd
+from lab.debian.kernel import Kernel, obtain_kernel
+from lab.debian.rootfs import make_ext4
+from lab.guests.recipe import BOOT_MODULES, guest_rootfs
+from lab.keys import Keys
+from lab.process import run
+from lab.scenario.cell import GuestRequest, KernelRequest
+
+__all__ = ["BootFiles", "GuestImage", "obtain_boot_files", "obtain_guest_image"]
+
+_DISK_MIB = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class BootFiles:
+    """A kernel as libxl starts it fastest. ``key`` names its content."""
+
+    key: str
+    kernel: Kernel
+    initrd: Path
+
+    def copy(self, into: Path) -> tuple[Path, Path]:
+        """Kernel and initrd in a folder of this content's own below ``into``; copied once."""
+        folder = into / self.key
+        if not folder.exists():
+            half = folder.with_suffix(".half")
+            half.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.kernel.elf, half / "vmlinux")
+            shutil.copy(self.initrd, half / "initrd")
+            half.rename(folder)
+        return folder / "vmlinux", folder / "initrd"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """What a guest starts from. ``disk`` is never written; :meth:`copy_disk` makes the guest's own."""
+
+    disk: Path
+    boot: BootFiles
+    init: str
+
+    def copy_disk(self, into: Path, *, deadline: Deadline) -> None:
+        """A sparse copy that the guest may write."""
+        run("cp", "--sparse=always", "--reflink=auto", self.disk, into, deadline=deadline).check()
+
+
+@contextmanager
+def obtain_boot_files(cache: Cache, request: KernelRequest, *, deadline: Deadline) -> Iterator[BootFiles]:
+    """A kernel with the initrd that brings a guest onto its root disk."""
+    with ExitStack() as stack:
+        kernel = stack.enter_context(
+            obtain_kernel(cache, request.release, arch=request.arch, flavour=request.flavour, deadline=deadline)
+        )
+        busybox = stack.enter_context(obtain_busybox(cache, request.arch, deadline=deadline))
+
+        def build(folder: Path) -> None:
+            work = folder / "work"
+            build_initrd(kernel, BOOT_MODULES, busybox, folder / "initrd", work=work, deadline=deadline)
+            shutil.rmtree(work)
+
+        key = fingerprint("initrd", INITRD_VERSION, kernel.folder.name, busybox.read_bytes().hex()[:4096], BOOT_MODULES)
+        folder = stack.enter_context(cache.use("initrd", key, build, deadline=deadline))
+        yield BootFiles(key, kernel, folder / "initrd")
+
+
+@contextmanager
+def obtain_guest_image(cache: Cache, request: GuestRequest, keys: Keys, *, deadline: Deadline) -> Iterator[GuestImage]:
+    """The image of a guest, built if it is not in the cache."""
+    rootfs = guest_rootfs(request.system, request.release, request.userland, keys)
+
+    def build(folder: Path) -> None:
+        root = folder / "root"
+        rootfs.build(root, work=folder, deadline=deadline)
+        make_ext4(root, folder / "disk.raw", size_mib=_DISK_MIB, label="guest", deadline=deadline)
+        shutil.rmtree(root)
+
+    key = fingerprint("guest 1", rootfs.key(cache, deadline=deadline))
+    title = f"guest {request.system} {request.release} {request.userland}"
+    with (
+        obtain_boot_files(cache, request.kernel, deadline=deadline) as boot,
+        cache.use("guest", key, build, deadline=deadline, title=title) as folder,
+    ):
+        yield GuestImage(folder / "disk.raw", boot, "/sbin/init" if request.system == "debian" else "/sbin/lab-init")
