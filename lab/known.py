@@ -11,16 +11,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from lab.matrix.compare import Known
+from lab.matrix.model import Matrix
 from lab.scenario.document import Node, read
 from lab.scenario.load import read_text
 from lab.scenario.mistake import Mark, Mistakes, suggest
+from lab.verdict import Outcome
 
-__all__ = ["Accepted", "load", "parse"]
+__all__ = ["Accepted", "load", "outlived", "parse"]
 
 _KEYS = ("cell", "link", "expires", "because")
 
@@ -41,6 +44,15 @@ def load(path: Path, *, root: Path) -> tuple[Accepted, ...]:
     """
     name, text = read_text(path, root=root)
     return parse(text, path=name)
+
+
+def outlived(matrix: Matrix, accepted: Iterable[Accepted]) -> list[str]:
+    """One sentence for each entry whose failure is gone: every cell that it names was tried and passes."""
+    notes = []
+    for entry in accepted:
+        if {cell.outcome for cell in matrix.cells if entry.names(cell.id)} == {Outcome.PASS}:
+            notes.append(f"{entry.place}: {entry.cell} passes, though accepted as a failure ({entry.link})")
+    return notes
 
 
 def parse(text: str, *, path: str) -> tuple[Accepted, ...]:

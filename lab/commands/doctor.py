@@ -35,8 +35,9 @@ def doctor(
 ) -> None:
     """Say what this machine can do for the lab: packages, disk, memory, FUSE, accelerator, mirror, leftovers.
 
-    Changes nothing, and ends with the one command that mends what is missing. Exit code 0: all is there; 3: something
-    that the lab needs is missing.
+    Installs nothing, and ends with the one command that mends what is missing.
+
+    Exit code 0: all is there. 3: something that the lab needs is missing.
 
     Example: lab doctor --json
     """
@@ -59,6 +60,7 @@ def _document(diagnoses: Sequence[Diagnosis], command: str) -> dict[str, object]
         "well": well(diagnoses),
         "cure": command,
         "diagnoses": [
-            {"name": each.name, "state": each.state.value, "seen": each.seen, "advice": each.advice} for each in diagnoses
+            {"name": each.name, "state": each.state.value, "seen": each.seen, "advice": each.advice}
+            for each in diagnoses
         ],
     }

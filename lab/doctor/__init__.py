@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.doctor.diagnosis import Diagnosis, State, cure, diagnose, well
-from lab.doctor.examine import examine
+from lab.doctor.examination import examine
 from lab.doctor.machine import Machine
 from lab.doctor.requirement import Requirement, requirements
 

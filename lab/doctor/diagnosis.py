@@ -53,22 +53,20 @@ class Diagnosis:
 
 def diagnose(machine: Machine, required: Sequence[Requirement]) -> tuple[Diagnosis, ...]:
     """Everything there is to say about the machine, in a fixed order."""
-    return tuple(
-        [
-            _distribution(machine),
-            _root(machine),
-            *_packages(machine, required),
-            _libraries(machine),
-            _disk(machine),
-            _memory(machine),
-            _cores(machine),
-            _fuse(machine),
-            _accelerator(machine),
-            _mirror(machine),
-            _samples(machine),
-            _cache(machine),
-            _leftovers(machine),
-        ]
+    return (
+        _distribution(machine),
+        _root(machine),
+        *_packages(machine, required),
+        _libraries(machine),
+        _disk(machine),
+        _memory(machine),
+        _cores(machine),
+        _fuse(machine),
+        _accelerator(machine),
+        _mirror(machine),
+        _samples(machine),
+        _cache(machine),
+        _leftovers(machine),
     )
 
 

@@ -57,7 +57,7 @@ class Attempt:
     verdict: Verdict | None = None
     trouble: BaseException | None = None
     """What ended the attempt before its checks could, or None."""
-    _stage: Stage | None = None
+    stage: Stage | None = None
     _prepared: Prepared | None = None
     _begun: float = field(default_factory=time.monotonic)
 
@@ -67,7 +67,7 @@ class Attempt:
     @contextmanager
     def bring_up(self, stage: Stage) -> Iterator[None]:
         """Prepare the cell; it is undone at the end. What went wrong is in ``verdict`` and ``trouble``, not raised."""
-        self._stage = stage
+        self.stage = stage
         with ExitStack() as undo:
             with self._watched("bring-up"):
                 self._prepared = undo.enter_context(stage.prepare(self.cell, self.evidence, self.deadline))
@@ -78,24 +78,24 @@ class Attempt:
 
     def judge(self) -> None:
         """Put the checks, unless there is a verdict already."""
-        if self._stage is None or self._prepared is None or self.verdict is not None:
+        if self.stage is None or self._prepared is None or self.verdict is not None:
             return
         with self._watched("checks"):
-            self.verdict = self._stage.judge(self.cell, self._prepared, self.evidence, self.deadline)
+            self.verdict = self.stage.judge(self.cell, self._prepared, self.evidence, self.deadline)
             if self.verdict.outcome not in {Outcome.PASS, Outcome.SKIPPED}:
                 self._salvage()
 
-    def end_by(self, trouble: BaseException) -> None:
+    def end_by(self, trouble: BaseException, verdict: Verdict | None = None) -> None:
         """Something outside the cell ended the attempt: no stage, or an interrupt. A verdict that stands, stands."""
         if self.verdict is None:
-            self.verdict, self.trouble = verdict_of(trouble), trouble
+            self.verdict, self.trouble = verdict or verdict_of(trouble), trouble
 
     @property
     def worth_another(self) -> bool:
         """Whether the same again may give a verdict: the lab was at fault, on a stage that stands."""
         lasting = isinstance(self.trouble, UsageError | MissingToolError | KeyboardInterrupt)
         error = self.verdict is not None and self.verdict.outcome is Outcome.ERROR
-        return error and self._stage is not None and not lasting
+        return error and self.stage is not None and (self.trouble is None or isinstance(self.trouble, LabError)) and not lasting
 
     def conclude(self) -> MatrixCell:
         """The attempt as it goes into the record."""
@@ -161,11 +161,11 @@ class Attempt:
             _log.exception("%s: the traceback cannot be kept", self.cell.id)
 
     def _salvage(self) -> None:
-        if self._stage is None:
+        if self.stage is None:
             return
         try:
             with last_resort(0.0, f"{self.cell.id}: salvage"):
-                self._stage.salvage(self.cell, self.evidence)
+                self.stage.salvage(self.cell, self.evidence)
         except Exception:
             # It must not raise; if it does, the verdict that it was to explain still counts.
             _log.exception("%s: salvage failed", self.cell.id)

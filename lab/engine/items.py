@@ -5,22 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback, TerminalRepr
+from _pytest._code.code import (
+    ReprEntryNative,
+    ReprExceptionInfo,
+    ReprFileLocation,
+    ReprTraceback,
+    TerminalRepr,
+    TracebackStyle,
+)
 
+from lab.engine.attempt import Attempt, verdict_of
+from lab.engine.expectation import Answer, answer
 from lab.engine.names import known_names
-from lab.engine.stash import ATTEMPT, CELL
+from lab.engine.stash import ATTEMPT, CELL, PLACE
 from lab.errors import LabError, ScenarioError
+from lab.report.sign import broken, words
 from lab.scenario.cell import Cell
 from lab.scenario.load import load
 from lab.scenario.select import order
 
-if TYPE_CHECKING:
-    from lab.engine.attempt import Attempt
-
-__all__ = ["CellItem", "ProductFailure", "ScenarioFile", "quick_first"]
+__all__ = [
+    "CellItem",
+    "ProductFailure",
+    "ScenarioFile",
+    "cells_of",
+    "file_order",
+    "quick_first",
+    "speak_failure",
+    "speak_trouble",
+]
 
 
 class ProductFailure(AssertionError):
@@ -44,18 +59,18 @@ class ScenarioFile(pytest.File):
             cells = load(self.path, root=self.config.rootpath, known=known_names())
         except ScenarioError as mistakes:
             raise self.CollectError(str(mistakes)) from None
-        for cell in cells:
-            yield CellItem.of(self, cell)
+        for place, cell in enumerate(cells):
+            yield CellItem.of(self, cell, place)
 
 
 class CellItem(pytest.Function):
     """A cell. ``-k`` finds it by its name, and by the kind and the values of all its axes."""
 
     @classmethod
-    def of(cls, parent: ScenarioFile, cell: Cell) -> CellItem:
-        """The item of ``cell``."""
+    def of(cls, parent: ScenarioFile, cell: Cell, place: int) -> CellItem:
+        """The item of ``cell``, which is number ``place`` of its file."""
         item: CellItem = cls.from_parent(parent, name=cell.name, callobj=judge_cell)
-        item.stash[CELL] = cell
+        item.stash[CELL], item.stash[PLACE] = cell, place
         item.extra_keyword_matches.update((cell.kind, *cell.axes.values()))
         return item
 
@@ -78,16 +93,20 @@ class CellItem(pytest.Function):
         """Where its scenario begins."""
         return self.path, self.cell.line - 1, self.name
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> str | TerminalRepr:
-        """Verdicts and trouble of the lab in words alone; only a bug gets a traceback."""
+    def _repr_failure_py(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
+    ) -> TerminalRepr | str:
+        """Verdicts and trouble of the lab in words alone. Overridden, not repr_failure, which setup never asks."""
         trouble = excinfo.value
-        if not isinstance(trouble, LabError | ProductFailure):
-            return super().repr_failure(excinfo)
-        lines = [str(trouble)]
         attempt = self.stash.get(ATTEMPT, None)
-        if attempt is not None and isinstance(trouble, LabError):
-            lines.append(f"  evidence: {_shown(attempt.evidence)}")
-        return self._in_words("\n".join(lines))
+        if isinstance(trouble, ProductFailure):
+            return self._in_words(str(trouble))
+        evidence = f"\n  evidence: {_shown(attempt.evidence)}" if attempt is not None else ""
+        if isinstance(trouble, LabError):
+            return self._in_words(f"{trouble}{evidence}")
+        if attempt is not None and trouble is attempt.trouble:
+            return self._in_words(f"{verdict_of(trouble).reason}\n  its traceback is kept with the evidence{evidence}")
+        return super()._repr_failure_py(excinfo, style)
 
     def _in_words(self, text: str) -> TerminalRepr:
         """``text`` in the form that JUnit, xdist and the short summary take apart: its first line is the message."""
@@ -102,15 +121,28 @@ def speak_failure(attempt: Attempt) -> None:
     Raises:
         ProductFailure: it is one; the message names the checks that broke.
     """
-    from lab.engine.expectation import Answer, answer  # noqa: PLC0415 - collecting does not need it
-
     cell = attempt.conclude()
     if answer(cell) is Answer.FAIL:
-        from lab.report.sign import words  # noqa: PLC0415 - likewise
-
         lines = [f"{words(cell)}: {cell.reason}" if cell.reason else words(cell)]
-        lines += [f"  {check}" for check in cell.checks if check.outcome.value not in {"pass", "skipped"}]
+        lines += [f"  {check}" for check in broken(cell)]
         raise ProductFailure("\n".join([*lines, f"  evidence: {_shown(attempt.evidence)}"]))
+
+
+def speak_trouble(attempt: Attempt) -> None:
+    """Do nothing for a verdict about the product.
+
+    Raises:
+        Skipped: the verdict is a refusal, or what was expected or accepted.
+        Exception: it is trouble of the lab; the trouble itself.
+    """
+    cell = attempt.conclude()
+    match answer(cell):
+        case Answer.SKIP:
+            raise pytest.skip.Exception(f"{words(cell)}: {cell.reason}", _use_item_location=True)
+        case Answer.ERROR:
+            raise attempt.trouble or LabError(cell.reason)
+        case Answer.PASS | Answer.FAIL:
+            pass
 
 
 def quick_first(items: list[pytest.Item]) -> None:
@@ -121,6 +153,12 @@ def quick_first(items: list[pytest.Item]) -> None:
         return
     for index, cell in zip(slots, order([items[index].stash[CELL] for index in slots]), strict=True):
         items[index] = by_id[cell.id]
+
+
+def file_order(items: Sequence[pytest.Item]) -> tuple[Cell, ...]:
+    """The cells among ``items``, file by file, each file in its own order: as reports show them."""
+    cells = [(item.stash[CELL], item.stash[PLACE]) for item in items if CELL in item.stash]
+    return tuple(cell for cell, _ in sorted(cells, key=lambda pair: (pair[0].path, pair[1])))
 
 
 def cells_of(ids: Sequence[str], root: Path) -> tuple[Cell, ...]:

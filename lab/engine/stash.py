@@ -11,10 +11,13 @@ if TYPE_CHECKING:  # every session of every user imports this module
     from lab.engine.run import LabRun
     from lab.scenario.cell import Cell
 
-__all__ = ["ATTEMPT", "CELL", "RUN"]
+__all__ = ["ATTEMPT", "CELL", "PLACE", "RUN"]
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Of an item: its cell. Items without it are none of the lab's."""
+
+PLACE: pytest.StashKey[int] = pytest.StashKey()
+"""Of a cell's item: its number in its file, whatever order it runs in."""
 
 ATTEMPT: pytest.StashKey[Attempt] = pytest.StashKey()
 """Of an item that runs: the attempt that is going on."""

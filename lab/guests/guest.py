@@ -94,6 +94,8 @@ class Guest:
         """
         for image, serial in self.disks.values():
             target.disks.plug(image, serial, read_only=False, sector=512, deadline=deadline)
+        # libxl does not need the kernel for the move, but the domain that arrives names it and must be able to restart.
+        target.mount(self.image.boot.disk, self.image.boot.key, deadline=deadline)
         plan = MigrationPlan(live=True, uri=f"tcp://{target.address}")
         with step("migrate", guest=self.name, source=self.host.name, target=target.name):
             moved = migrate(self.domain, target.connection, plan, deadline)
@@ -155,11 +157,20 @@ def _there(serial: str) -> str:
 
 @contextmanager
 def start_guest(
-    name: str, host: Host, request: GuestRequest, image: GuestImage, address: Address, folder: Path, *, deadline: Deadline
+    name: str,
+    host: Host,
+    request: GuestRequest,
+    image: GuestImage,
+    address: Address,
+    folder: Path,
+    *,
+    shelf: Path | None = None,
+    deadline: Deadline,
 ) -> Iterator[Guest]:
     """Define and start a guest on ``host`` and wait for its shell; it is gone at the end, wherever it moved.
 
-    ``folder`` gets its disk and the domain XML that libvirt was given.
+    ``folder`` gets its disk and the domain XML that libvirt was given. ``shelf`` is an image that it sees as
+    /dev/xvdb and cannot write.
 
     Raises:
         GuestError: libvirt refuses it, or it does not come up; its last words are in the message.
@@ -168,20 +179,26 @@ def start_guest(
     image.copy_disk(disk, deadline=deadline)
     serial = f"{name[-15:]}-xvda"
     path = host.disks.plug(disk, serial, read_only=False, sector=512, deadline=deadline)
-    kernel, initrd = image.boot.copy(host.share / "boot")
+    boot = host.mount(image.boot.disk, image.boot.key, deadline=deadline)
+    held = {"xvda": (disk, serial)}
+    disks = [DiskSpec(path, "xvda")]
+    if shelf is not None:
+        held["xvdb"] = (shelf, f"{name[-15:]}-xvdb")
+        there = host.disks.plug(shelf, held["xvdb"][1], read_only=True, sector=512, deadline=deadline)
+        disks.append(DiskSpec(there, "xvdb", readonly=True))
     spec = DomainSpec(
         name=name,
         uuid=str(uuid.uuid4()),
         type=request.type,
         memory_mib=request.memory,
         vcpus=1,
-        kernel=host.there(kernel),
-        initrd=host.there(initrd),
+        kernel=f"{boot}/vmlinux",
+        initrd=f"{boot}/initrd",
         cmdline=(
             f"root=/dev/xvda rw console=hvc0 net.ifnames=0 quiet mitigations=off init={image.init} "
             f"lab.ip={address.ip}/16"
         ),
-        disks=(DiskSpec(path, "xvda"),),
+        disks=tuple(disks),
         interfaces=(InterfaceSpec(address.mac, host.bridge),),
         # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
         tsc_native=request.type == "pvh",
@@ -192,7 +209,7 @@ def start_guest(
     validate(xml)
     (folder / f"{name}.xml").write_text(xml)
     domain = host.connection.define(xml, deadline)
-    guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, {"xvda": (disk, serial)})
+    guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, held)
     try:
         with step("start a guest", guest=name, host=host.name):
             domain.start(deadline)

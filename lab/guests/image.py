@@ -26,22 +26,14 @@ _DISK_MIB = 2048
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """A kernel as libxl starts it fastest. ``key`` names its content."""
+    """A kernel as libxl starts it fastest: the ELF and a small initrd on an ext4 disk that a host can mount.
+
+    ``key`` names its content. Through QEMU's 9p share the same files came at 8 MB/s, from a disk at 180.
+    """
 
     key: str
     kernel: Kernel
-    initrd: Path
-
-    def copy(self, into: Path) -> tuple[Path, Path]:
-        """Kernel and initrd in a folder of this content's own below ``into``; copied once."""
-        folder = into / self.key
-        if not folder.exists():
-            half = folder.with_suffix(".half")
-            half.mkdir(parents=True, exist_ok=True)
-            shutil.copy(self.kernel.elf, half / "vmlinux")
-            shutil.copy(self.initrd, half / "initrd")
-            half.rename(folder)
-        return folder / "vmlinux", folder / "initrd"
+    disk: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +59,18 @@ def obtain_boot_files(cache: Cache, request: KernelRequest, *, deadline: Deadlin
         busybox = stack.enter_context(obtain_busybox(cache, request.arch, deadline=deadline))
 
         def build(folder: Path) -> None:
-            work = folder / "work"
-            build_initrd(kernel, BOOT_MODULES, busybox, folder / "initrd", work=work, deadline=deadline)
+            work, root = folder / "work", folder / "root"
+            root.mkdir()
+            build_initrd(kernel, BOOT_MODULES, busybox, root / "initrd", work=work, deadline=deadline)
+            shutil.copy(kernel.elf, root / "vmlinux")
+            size = 16 + sum(file.stat().st_size for file in root.iterdir()) // (1 << 20)
+            make_ext4(root, folder / "disk.raw", size_mib=size, label="boot", deadline=deadline)
             shutil.rmtree(work)
+            shutil.rmtree(root)
 
-        key = fingerprint("initrd", INITRD_VERSION, kernel.folder.name, busybox.read_bytes().hex()[:4096], BOOT_MODULES)
-        folder = stack.enter_context(cache.use("initrd", key, build, deadline=deadline))
-        yield BootFiles(key, kernel, folder / "initrd")
+        key = fingerprint("boot 1", INITRD_VERSION, kernel.folder.name, busybox.parents[3].name, BOOT_MODULES)
+        folder = stack.enter_context(cache.use("boot", key, build, deadline=deadline, title=f"boot disk {kernel.release}"))
+        yield BootFiles(key, kernel, folder / "disk.raw")
 
 
 @contextmanager

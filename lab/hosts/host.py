@@ -32,9 +32,7 @@ class DiskShelf(Protocol):
 
 @dataclass(frozen=True)
 class Host:
-    """A running host. ``address`` is where other hosts send migrating guests; ``share`` maps a folder of this
-    machine to one of the host.
-    """
+    """A running host. ``address`` is where other hosts send migrating guests.    """
 
     facts: HostFacts
     address: str
@@ -43,20 +41,28 @@ class Host:
     network: SshNetwork
     connection: Connection
     disks: DiskShelf
-    share: Path
-    share_there: str
     console: Path | None = None
     """What the host's own serial port said."""
     accelerator: str = "hardware"
     tsc_native: bool = True
     tag: str = ""
-    notes: dict[str, str] = field(default_factory=dict)
+    mounted: set[str] = field(default_factory=set)
+    """Keys of the images that :meth:`mount` has mounted."""
 
     @property
     def name(self) -> str:
         """The host's name in reports."""
         return self.facts.name
 
-    def there(self, path: Path) -> str:
-        """The host's name for a file below ``share``."""
-        return f"{self.share_there}/{path.relative_to(self.share)}"
+    def mount(self, image: Path, key: str, *, deadline: Deadline) -> str:
+        """The folder on the host where the file system in ``image`` is mounted read-only; mounted once per ``key``.
+
+        It stays there: an embedded host forgets it when it goes.
+        """
+        folder = f"/run/lab/{key}"
+        if key not in self.mounted:
+            device = self.disks.plug(image, key, read_only=True, sector=512, deadline=deadline)
+            self.shell.run("mkdir", "-p", folder, deadline=deadline).check()
+            self.shell.run("mount", "-o", "ro,noload", device, folder, deadline=deadline).check()
+            self.mounted.add(key)
+        return folder

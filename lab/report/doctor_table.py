@@ -1,4 +1,4 @@
-"""What ``lab doctor`` found, as a table in a terminal; never colour alone, ASCII where the encoding can do no better."""
+"""What ``lab doctor`` found, as a table in a terminal: never colour alone, ASCII where the encoding has no more."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ _SIGNS: Mapping[State, Sign] = {
 }
 
 
-def show(
-    diagnoses: Sequence[Diagnosis], command: str, *, file: TextIO | None = None, width: int | None = None
-) -> None:
+def show(diagnoses: Sequence[Diagnosis], command: str, *, file: TextIO | None = None, width: int | None = None) -> None:
     """Print them to ``file`` (standard output), what to do about them, and ``command`` on a line to paste."""
     console = Console(file=file or sys.stdout, width=width, highlight=False, emoji=False)
     grid = Grid.grid(padding=(0, 2))

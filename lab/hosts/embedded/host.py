@@ -22,8 +22,6 @@ from lab.shell import SshNetwork, SshShell
 
 __all__ = ["embedded_host"]
 
-_SHARE = "/run/lab"
-
 
 @dataclass(frozen=True, slots=True)
 class _ScsiShelf:
@@ -69,7 +67,7 @@ def embedded_host(
     with ExitStack() as stack:
         snapshot = stack.enter_context(obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline))
         make_overlay(snapshot.disk, "qcow2", folder / "disk.qcow2", deadline=deadline)
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", network, run.folder("share"))
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", network)
         booting = boot_of(recipe, snapshot.image)
         with step("resume a host", host=recipe.name):
             machine = stack.enter_context(
@@ -90,8 +88,6 @@ def embedded_host(
             network=ssh,
             connection=connection,
             disks=_ScsiShelf(machine, shell),
-            share=wiring.share,
-            share_there=_SHARE,
             console=wiring.console,
             accelerator=accelerator,
             tag=run.tag,
@@ -100,6 +96,5 @@ def embedded_host(
 
 def _wake(shell: SshShell, deadline: Deadline) -> None:
     # The host's clock stands where the snapshot was taken; Xen's wall clock, and so every guest's, follows dom0's.
-    mount = f"mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none share {_SHARE}"
-    script = f"date -u -s @{time.time():.0f} >/dev/null; mkdir -p {_SHARE}; {mount}"
+    script = f"date -u -s @{time.time():.0f} >/dev/null"
     shell.run("sh", "-c", script, deadline=deadline).check()

@@ -49,7 +49,6 @@ class Hardware:
             *("-device", "virtio-net-pci,netdev=nat,mac=52:54:00:77:00:01"),
             *("-device", "virtio-net-pci,netdev=shared,mac=52:54:00:77:00:02"),
             *("-device", "virtio-rng-pci"),
-            *("-device", "virtio-9p-pci,fsdev=share,mount_tag=share"),
         )
 
 
@@ -74,7 +73,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What may differ from start to start: files and sockets in ``folder``, the ``network`` and the ``share``.
+    """What may differ from start to start: files and sockets in ``folder``, the ``network``.
 
     ``network`` is the folder of a VDE switch, or None for a host that sees nobody.
     """
@@ -83,7 +82,6 @@ class Wiring:
     sockets: Path
     disk: Path
     network: Path | None
-    share: Path
 
     @property
     def console(self) -> Path:
@@ -99,7 +97,6 @@ class Wiring:
             # Not QEMU's multicast sockets: they echo a host's own packets, and its bridge then looks for its guests
             # on the wire (seen as shells that stall for a minute).
             *("-netdev", f"vde,id=shared,sock={self.network}" if self.network else "hubport,id=shared,hubid=0"),
-            *("-fsdev", f"local,id=share,path={self.share},security_model=none"),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
             *("-qmp", f"unix:{self.sockets / 'qmp'},server=on,wait=off"),
         )

@@ -24,8 +24,8 @@ from lab.wait import wait_until
 __all__ = ["Snapshot", "boot_of", "obtain_snapshot"]
 
 # Loaded before the snapshot is taken, so that no guest waits for a modprobe: the back ends of guests' disks and
-# networks, and the file system of the share.
-_WARM = "modprobe -a xen_blkback xen_netback xen_gntalloc loop 9p 9pnet_virtio tun iso9660 2>/dev/null"
+# networks.
+_WARM = "modprobe -a xen_blkback xen_netback xen_gntalloc loop 2>/dev/null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,8 @@ def _take(
     make_overlay(image.disk, "raw", folder / "disk.qcow2", deadline=deadline)
     with tempfile.TemporaryDirectory(prefix="lab-") as short:
         sockets = Path(short)
-        share = sockets / "share"
-        share.mkdir()
         # Nobody else is on this network: the snapshot must not see other hosts.
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", None, share)
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", None)
         with start_machine(
             recipe.name, wiring, accelerator, boot_of(recipe, image), incoming=None, deadline=deadline
         ) as machine:

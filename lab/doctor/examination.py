@@ -122,7 +122,9 @@ def _mirror_trouble(deadline: Deadline) -> Mapping[str, str]:
         for suite in SUITES:
             try:
                 mirror = suite_sources(suite, deadline=deadline.at_most(_ANSWER_SECONDS))[0].split()[1]
-                troubles[suite] = _fetch(f"{mirror.rstrip('/')}/dists/{suite}/InRelease", Path(folder) / suite, deadline)
+                troubles[suite] = _fetch(
+                    f"{mirror.rstrip('/')}/dists/{suite}/InRelease", Path(folder) / suite, deadline
+                )
             except LabError as trouble:
                 troubles[suite] = trouble.message
     return troubles

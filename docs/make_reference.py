@@ -1,0 +1,161 @@
+"""The parts of the reference that the code knows best: keys of scenario files and verbs of the command line.
+
+A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
+``python docs/make_reference.py scenario``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from lab.doctor import requirements
+from lab.scenario import model
+
+__all__ = ["PARTS", "fill"]
+
+_SHAPES: tuple[tuple[Any, str], ...] = (
+    (model.Xen, "Xen version"),
+    (model.Suite, "Debian suite"),
+    (model.Name, "name"),
+    (model.Module, "module"),
+    (model.Memory, "amount (`256M`, `1G`)"),
+    (model.Duration, "time (`500ms`, `5s`, `10m`)"),
+    (model.Text, "text"),
+    (str, "text"),
+    (bool, "`true` or `false`"),
+)
+
+_SECTIONS: tuple[tuple[str, str, type[model.Model]], ...] = (
+    ("Every scenario", "", model.Scenario),
+    ("Scenarios of guests", "With `migrate` guests are moved, with `modules` alone they load them, else they boot.", model.GuestScenario),
+    ("Scenarios of NTFS drivers", "", model.NtfsScenario),
+    ("A host", "Under `hosts:`, by its role.", model.Host),
+    ("A guest", "Under `guests:`, by its name.", model.Guest),
+    ("The guest of an NTFS scenario", "Under `guest:`.", model.GuestShape),
+    ("A kernel", "Under `kernel:` or in the list `kernels:`.", model.Kernel),
+    ("Migrate", "Under `migrate:`.", model.Migrate),
+    ("Modules", "Under `modules:`.", model.Modules),
+    ("Limits", "Under `limits:`.", model.LimitsShape),
+    ("An expectation", "In the list `expect:`.", model.Expect),
+)
+
+
+def fill(text: str) -> str:
+    """``text`` with each request replaced by what it asks for."""
+    return re.sub(r"^<!-- generated: (\w+) -->$", lambda found: PARTS[found.group(1)](), text, flags=re.MULTILINE)
+
+
+def scenario() -> str:
+    """A section a model, a row a key."""
+    return "\n\n".join("\n".join(_model(*section)) for section in _SECTIONS)
+
+
+def _model(title: str, words: str, shape: type[model.Model]) -> Iterator[str]:
+    inherited = {key for base in shape.__bases__ for key in getattr(base, "model_fields", {})}
+    own = shape.__dict__.get("__annotations__", {})
+    hints = get_type_hints(shape, include_extras=True)
+    yield from (f"## {title}", "", *([words, ""] if words else []))
+    if shape is model.GuestScenario or shape is model.NtfsScenario:
+        yield from ("Beside the keys of every scenario:", "")
+    yield from ("| key | takes | when left out | meaning |", "|---|---|---|---|")
+    for key, field in shape.model_fields.items():
+        if key in inherited and key not in own and issubclass(shape, model.Scenario):
+            continue
+        left_out = "**needed**" if field.is_required() else _default(field.default)
+        yield f"| `{key}` | {_takes(hints[key])} | {left_out} | {field.description or ''} |"
+
+
+def _takes(hint: Any) -> str:  # noqa: ANN401 - an annotation
+    for shape, words in _SHAPES:
+        if hint == shape:
+            return words
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_takes(arg) for arg in args if arg is not NoneType)
+    if origin is Annotated:
+        return _takes(args[0])
+    if origin is Literal:
+        return ", ".join(f"`{arg}`" for arg in args)
+    if origin is tuple:
+        return f"{_takes(args[0])}; or a list"
+    if origin is dict:
+        return f"map: {_takes(args[0])} → {_takes(args[1])}"
+    return f"[{_anchor(hint)[0]}](#{_anchor(hint)[1]})"
+
+
+def _anchor(shape: type) -> tuple[str, str]:
+    title = next(title for title, _words, known in _SECTIONS if known is shape)
+    return title.lower().removeprefix("a ").removeprefix("an "), re.sub(r"[^a-z0-9]+", "-", title.lower())
+
+
+def _default(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case tuple() | Mapping():
+            return ", ".join(_default(each) for each in value)
+        case model.Model():
+            return "as below"
+        case _:
+            return f"`{value:g}s`" if isinstance(value, float) else f"`{value}M`" if isinstance(value, int) else f"`{value}`"
+
+
+def commands() -> str:
+    """A section a verb, as the program itself explains it."""
+    from lab.cli import app  # noqa: PLC0415 - brings the whole lab along
+
+    return "\n\n".join(_verbs("lab", typer.main.get_command(app)))
+
+
+def _verbs(path: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - click's or typer's own command
+    below = getattr(command, "commands", {})
+    for name, each in below.items():
+        if getattr(each, "commands", None):
+            yield from _verbs(f"{path} {name}", each)
+        elif not each.hidden:
+            yield "\n".join(_verb(f"{path} {name}", each))
+
+
+def _verb(path: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - as above
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    options = [param for param in command.params if param.param_type_name == "option" and not param.hidden]
+    usage = " ".join([path, *(["[OPTIONS]"] if options else []), *(_argument(param) for param in arguments)])
+    yield from (f"## `{path}`", "", "```text", usage, "```", "", _prose(command.help or ""), "")
+    rows = [(f"`{', '.join((*param.opts, *param.secondary_opts))}`", param.help or "") for param in options]
+    rows = [(f"`{param.human_readable_name}`", getattr(param, "help", "") or "") for param in arguments] + rows
+    if rows:
+        yield from ("| | |", "|---|---|", *(f"| {name} | {_cell(words)} |" for name, words in rows))
+
+
+def _argument(param: Any) -> str:  # noqa: ANN401 - as above
+    name = param.human_readable_name.upper().strip("[]").removesuffix("...")
+    more = "..." if param.nargs != 1 else ""
+    return f"{name}{more}" if param.required else f"[{name}]{more}"
+
+
+def _prose(text: str) -> str:
+    return text.replace("\b", "").strip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def packages() -> str:
+    """The Debian packages and why."""
+    rows = [f"| `{each.package}` | {each.purpose} | {each.debian} | {each.reason} |" for each in requirements()]
+    return "\n".join(("| package | for | Debian | why |", "|---|---|---|---|", *rows))
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"scenario": scenario, "commands": commands, "packages": packages}
+
+if __name__ == "__main__":
+    print(PARTS[sys.argv[1]]())  # noqa: T201 - a program that prints
