@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a program of its own, no part of a package
 """Sphinx: MyST Markdown, furo, every warning an error. What the code knows is written by make_reference.py."""
 
 from __future__ import annotations

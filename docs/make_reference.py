@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a program of its own, no part of a package
 """The parts of the reference that the code knows best: keys of scenario files and verbs of the command line.
 
 A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
@@ -6,6 +7,9 @@ A page asks for one with a comment of its own line, ``<!-- generated: scenario -
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +18,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from lab import commands as verbs
 from lab.doctor import requirements
 from lab.scenario import model
 
-__all__ = ["PARTS", "fill"]
+__all__ = ["PARTS", "application", "fill"]
 
 _SHAPES: tuple[tuple[Any, str], ...] = (
     (model.Xen, "Xen version"),
@@ -26,6 +31,7 @@ _SHAPES: tuple[tuple[Any, str], ...] = (
     (model.Module, "module"),
     (model.Memory, "amount (`256M`, `1G`)"),
     (model.Duration, "time (`500ms`, `5s`, `10m`)"),
+    (model.Condition, "map: axis → value, or a list of values"),
     (model.Text, "text"),
     (str, "text"),
     (bool, "`true` or `false`"),
@@ -33,7 +39,11 @@ _SHAPES: tuple[tuple[Any, str], ...] = (
 
 _SECTIONS: tuple[tuple[str, str, type[model.Model]], ...] = (
     ("Every scenario", "", model.Scenario),
-    ("Scenarios of guests", "With `migrate` guests are moved, with `modules` alone they load them, else they boot.", model.GuestScenario),
+    (
+        "Scenarios of guests",
+        "With `migrate` guests are moved, with `modules` alone they load them, else they boot.",
+        model.GuestScenario,
+    ),
     ("Scenarios of NTFS drivers", "", model.NtfsScenario),
     ("A host", "Under `hosts:`, by its role.", model.Host),
     ("A guest", "Under `guests:`, by its name.", model.Guest),
@@ -58,7 +68,7 @@ def scenario() -> str:
 
 def _model(title: str, words: str, shape: type[model.Model]) -> Iterator[str]:
     inherited = {key for base in shape.__bases__ for key in getattr(base, "model_fields", {})}
-    own = shape.__dict__.get("__annotations__", {})
+    own = inspect.get_annotations(shape)
     hints = get_type_hints(shape, include_extras=True)
     yield from (f"## {title}", "", *([words, ""] if words else []))
     if shape is model.GuestScenario or shape is model.NtfsScenario:
@@ -71,7 +81,7 @@ def _model(title: str, words: str, shape: type[model.Model]) -> Iterator[str]:
         yield f"| `{key}` | {_takes(hints[key])} | {left_out} | {field.description or ''} |"
 
 
-def _takes(hint: Any) -> str:  # noqa: ANN401 - an annotation
+def _takes(hint: Any) -> str:  # noqa: ANN401, PLR0911 - an annotation; one answer a kind of it
     for shape, words in _SHAPES:
         if hint == shape:
             return words
@@ -105,14 +115,29 @@ def _default(value: object) -> str:
         case model.Model():
             return "as below"
         case _:
-            return f"`{value:g}s`" if isinstance(value, float) else f"`{value}M`" if isinstance(value, int) else f"`{value}`"
+            return (
+                f"`{value:g}s`"
+                if isinstance(value, float)
+                else f"`{value}M`"
+                if isinstance(value, int)
+                else f"`{value}`"
+            )
+
+
+def application() -> Any:  # noqa: ANN401 - click's or typer's own command
+    """The command line with every verb there is; the program itself imports one at a time."""
+    app = typer.Typer(rich_markup_mode=None)
+    app.callback()(lambda: None)
+    for found in pkgutil.iter_modules(verbs.__path__):
+        module = importlib.import_module(f"{verbs.__name__}.{found.name}")
+        if hasattr(module, "register"):
+            module.register(app)
+    return typer.main.get_command(app)
 
 
 def commands() -> str:
     """A section a verb, as the program itself explains it."""
-    from lab.cli import app  # noqa: PLC0415 - brings the whole lab along
-
-    return "\n\n".join(_verbs("lab", typer.main.get_command(app)))
+    return "\n\n".join(_verbs("lab", application()))
 
 
 def _verbs(path: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - click's or typer's own command
@@ -129,20 +154,27 @@ def _verb(path: str, command: Any) -> Iterator[str]:  # noqa: ANN401 - as above
     options = [param for param in command.params if param.param_type_name == "option" and not param.hidden]
     usage = " ".join([path, *(["[OPTIONS]"] if options else []), *(_argument(param) for param in arguments)])
     yield from (f"## `{path}`", "", "```text", usage, "```", "", _prose(command.help or ""), "")
+    if command.epilog:
+        yield from (_prose(command.epilog), "")
     rows = [(f"`{', '.join((*param.opts, *param.secondary_opts))}`", param.help or "") for param in options]
-    rows = [(f"`{param.human_readable_name}`", getattr(param, "help", "") or "") for param in arguments] + rows
+    rows = [(f"`{param.name.upper()}`", getattr(param, "help", "") or "") for param in arguments] + rows
     if rows:
         yield from ("| | |", "|---|---|", *(f"| {name} | {_cell(words)} |" for name, words in rows))
 
 
 def _argument(param: Any) -> str:  # noqa: ANN401 - as above
-    name = param.human_readable_name.upper().strip("[]").removesuffix("...")
+    name = param.name.upper()
     more = "..." if param.nargs != 1 else ""
     return f"{name}{more}" if param.required else f"[{name}]{more}"
 
 
 def _prose(text: str) -> str:
-    return text.replace("\b", "").strip()
+    """Paragraphs as they are; examples, which the program writes on one line, each on its own."""
+
+    def examples(found: re.Match[str]) -> str:
+        return "\n".join(("```console", *(f"$ {each.strip()}" for each in found[1].split(" | ")), "```"))
+
+    return re.sub(r"^Examples?: (.*)$", examples, text.strip(), flags=re.MULTILINE)
 
 
 def _cell(text: str) -> str:

@@ -20,7 +20,9 @@ __all__ = ["pytest_lab_begin", "pytest_lab_finish", "pytest_lab_open_stage"]
 
 @pytest.hookspec(firstresult=True)  # type: ignore[untyped-decorator, unused-ignore] # pluggy's marker returns Any
 def pytest_lab_open_stage(
-    config: pytest.Config, settings: Settings, keep: bool
+    config: pytest.Config,
+    settings: Settings,
+    keep: bool,  # noqa: FBT001 - hooks are called by keyword
 ) -> AbstractContextManager[Stage] | None:
     """The stage on which this process tries its cells; ``keep`` asks it to stay up afterwards."""
 

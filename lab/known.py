@@ -48,11 +48,11 @@ def load(path: Path, *, root: Path) -> tuple[Accepted, ...]:
 
 def outlived(matrix: Matrix, accepted: Iterable[Accepted]) -> list[str]:
     """One sentence for each entry whose failure is gone: every cell that it names was tried and passes."""
-    notes = []
-    for entry in accepted:
-        if {cell.outcome for cell in matrix.cells if entry.names(cell.id)} == {Outcome.PASS}:
-            notes.append(f"{entry.place}: {entry.cell} passes, though accepted as a failure ({entry.link})")
-    return notes
+    return [
+        f"{entry.place}: {entry.cell} passes, though accepted as a failure ({entry.link})"
+        for entry in accepted
+        if {cell.outcome for cell in matrix.cells if entry.names(cell.id)} == {Outcome.PASS}
+    ]
 
 
 def parse(text: str, *, path: str) -> tuple[Accepted, ...]:

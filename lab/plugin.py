@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.engine.stash import ATTEMPT, CELL, RUN
+from lab.engine.stash import ATTEMPT, CELL, RUN, SUFFIX
 
 if TYPE_CHECKING:  # see above
     from lab.deadline import Deadline
@@ -34,8 +34,6 @@ __all__ = [
     "migrate",
     "ntfs_volume",
 ]
-
-SUFFIX = ".lab.yaml"
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -58,8 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker; watch xdist's controller, where there is one."""
     config.addinivalue_line("markers", "lab_guest(**guest): the guest that the fixture guest_host is bound to")
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        from lab.engine.dist import Controller  # noqa: PLC0415 - only under xdist
+
+        config.pluginmanager.register(Controller(config), "lab-controller")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -97,18 +99,6 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     return (yield)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:  # noqa: ANN401 - xdist may be absent
-    """Begin a run in the controller, as soon as the first worker has said which cells there are."""
-    config: pytest.Config = node.config
-    if RUN in config.stash or not any(f"{SUFFIX}::" in node_id for node_id in ids) or config.option.collectonly:
-        return
-    from lab.engine.begin import begin  # noqa: PLC0415 - only where there are cells
-    from lab.engine.items import cells_of  # noqa: PLC0415 - likewise
-
-    begin(config, cells_of(ids, config.rootpath), session_id=node.workerinput["testrunuid"])
-
-
 @pytest.hookimpl(trylast=True)  # anybody's own stage comes first
 def pytest_lab_open_stage(settings: Settings, keep: bool) -> AbstractContextManager[Stage]:  # noqa: FBT001 - a hook
     """Open the real stage."""
@@ -139,7 +129,7 @@ def lab_prepared(request: pytest.FixtureRequest, lab_stage: Stage) -> Iterator[A
 
 
 @pytest.fixture
-def lab_verdict(request: pytest.FixtureRequest, lab_prepared: Attempt) -> None:
+def lab_verdict(lab_prepared: Attempt) -> None:
     """Put a cell's checks. Trouble of the lab and refusals end here; whether the product failed is for the body."""
     from lab.engine.items import speak_trouble  # noqa: PLC0415 - only where there are cells
 
@@ -180,7 +170,7 @@ def lab_guest(lab_stage: Stage, lab_deadline: Deadline) -> Iterator[Callable[...
 
 @pytest.fixture
 def guest_host(request: pytest.FixtureRequest, lab_guest: Callable[..., Guest]) -> Any:  # noqa: ANN401 - see lab.staging
-    """testinfra's host, bound to the guest of ``@pytest.mark.lab_guest(...)``, whose keys are those of ``lab_guest``."""
+    """The host of testinfra, bound to the guest of ``@pytest.mark.lab_guest(...)``: keys as of ``lab_guest``."""
     marker = request.node.get_closest_marker("lab_guest")
     if marker is None or marker.args:
         from lab.errors import UsageError  # noqa: PLC0415 - only where something is wrong

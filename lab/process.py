@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, LabError, MissingToolError
 
-__all__ = ["CommandError", "Completed", "last_line", "run", "spawn"]
+__all__ = ["CommandError", "Completed", "kill_children", "last_line", "run", "spawn"]
 
 
 class CommandError(LabError, OSError):
@@ -108,7 +109,7 @@ def spawn(
         MissingToolError: the program is not installed.
     """
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             stdin=stdin,
             stdout=stdout,
@@ -120,8 +121,21 @@ def spawn(
         )
     except FileNotFoundError as missing:
         raise MissingToolError(
-            f"{argv[0]}: no such program", hint="run `lab doctor`; it names the package and the command that installs it"
+            f"{argv[0]}: no such program",
+            hint="run `lab doctor`; it names the package and the command that installs it",
         ) from missing
+    _children.add(process)
+    return process
+
+
+_children: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def kill_children() -> None:
+    """Kill every program that was started here and still runs: what Ctrl-C does for threads that wait for one."""
+    for process in list(_children):
+        if process.poll() is None:
+            _kill_group(process)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

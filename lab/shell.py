@@ -119,7 +119,9 @@ class SshNetwork:
         while True:
             with log.open("wb") as words:
                 *ssh, name = self.argv(alias)
-                master = spawn(*ssh, "-M", "-N", name, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words.fileno())
+                master = spawn(
+                    *ssh, "-M", "-N", name, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words.fileno()
+                )
             try:
                 wait_until(
                     f"ssh to {alias}",

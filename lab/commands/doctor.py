@@ -16,6 +16,10 @@ from lab.settings import Settings
 
 __all__ = ["register"]
 
+_EXAMPLE = """Examples: lab doctor | lab doctor --json | lab doctor --probe
+
+Exit codes: 0 all is there, 3 something that the lab needs is missing."""
+
 _SECONDS = 90.0
 """A dead mirror is waited for four times 15 s; what is fetched for a probe gets the rest, or its own limit."""
 
@@ -24,7 +28,7 @@ _PROBE_SECONDS = 600.0
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("doctor")(doctor)
+    app.command("doctor", epilog=_EXAMPLE)(doctor)
 
 
 def doctor(
@@ -36,10 +40,6 @@ def doctor(
     """Say what this machine can do for the lab: packages, disk, memory, FUSE, accelerator, mirror, leftovers.
 
     Installs nothing, and ends with the one command that mends what is missing.
-
-    Exit code 0: all is there. 3: something that the lab needs is missing.
-
-    Example: lab doctor --json
     """
     required = requirements()
     deadline = Deadline(_PROBE_SECONDS if probe else _SECONDS)

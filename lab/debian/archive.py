@@ -15,8 +15,8 @@ from pathlib import Path
 from lab.cache import Cache, fingerprint
 from lab.deadline import Deadline
 from lab.errors import LabError
-from lab.events import step
-from lab.process import run
+from lab.events import emit, step
+from lab.process import Completed, run
 
 __all__ = ["Archive", "Package", "suite_sources"]
 
@@ -55,7 +55,9 @@ class Archive:
         """
 
         def resolve() -> list[list[str]]:
-            said = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *packages, deadline=deadline)
+            said = self._apt(
+                "apt-get", "install", "--simulate", "--no-install-recommends", *packages, deadline=deadline
+            )
             found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", said, re.MULTILINE)
             return sorted(map(list, found))
 
@@ -96,6 +98,11 @@ class Archive:
             )
         return tuple(sorted(into.glob("*.deb")))
 
+    def sources(self, *, deadline: Deadline) -> tuple[str, ...]:
+        """The apt sources that answered, one a line; what is built must come from the same."""
+        self._refresh(deadline)
+        return tuple((self._folder / "sources.list").read_text().splitlines())
+
     @property
     def _folder(self) -> Path:
         return self.cache.root / "apt" / f"{self.suite}-{self.arch}"
@@ -124,13 +131,21 @@ class Archive:
         for part in ("lists/partial", "archives/partial", "parts"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
         (self._folder / "status").touch()
-        (self._folder / "sources.list").write_text("\n".join(suite_sources(self.suite, deadline=deadline)) + "\n")
         (self._folder / "apt.conf").write_text(self._configuration())
+        sources = suite_sources(self.suite, deadline=deadline)
         with step("ask the mirror", suite=self.suite, arch=self.arch):
-            run("apt-get", "update", "-qq", env=self._env(), deadline=deadline).check(
-                hint=f"is {self.suite} on this machine's Debian mirror? `apt-get update` must work first"
-            )
+            done = self._ask(sources, deadline)
+            if not done and len(sources) > 1:
+                # A mirror in the middle of its own update serves a security index that does not fit its signature.
+                # The suite itself is enough to work with; that it is used alone must be seen.
+                emit("mirror trouble", suite=self.suite, arch=self.arch, why=_reason(done), going_on_with=sources[0])
+                done = self._ask(sources[:1], deadline)
+            done.check(hint=f"is {self.suite} on this machine's Debian mirror? `apt-get update` must work first")
         stamp.touch()
+
+    def _ask(self, sources: tuple[str, ...], deadline: Deadline) -> Completed:
+        (self._folder / "sources.list").write_text("\n".join(sources) + "\n")
+        return run("apt-get", "update", "-qq", env=self._env(), deadline=deadline)
 
     def _configuration(self) -> str:
         folder = self._folder
@@ -176,6 +191,13 @@ def suite_sources(suite: str, *, deadline: Deadline) -> tuple[str, ...]:
     if suite in _SECURITY and "Debian-Security" in mirrors:
         sources.append(f"deb {mirrors['Debian-Security']} {suite}-security main")
     return tuple(sources)
+
+
+def _reason(done: Completed) -> str:
+    lines = [line.removeprefix("E: ") for line in done.stderr.decode(errors="replace").splitlines()]
+    return next(
+        (line.partition("  ")[2] or line for line in lines if "Failed to fetch" in line), lines[-1] if lines else ""
+    )
 
 
 def _field(record: str, name: str) -> str:

@@ -26,4 +26,6 @@ def obtain_busybox(cache: Cache, arch: str, *, deadline: Deadline) -> Iterator[P
             deb.unlink()
 
     with cache.use("busybox", fingerprint(arch, packages), build, deadline=deadline) as folder:
-        yield next(found for found in (folder / "root").rglob("busybox") if found.is_file() and found.parent.name == "bin")
+        yield next(
+            found for found in (folder / "root").rglob("busybox") if found.is_file() and found.parent.name == "bin"
+        )

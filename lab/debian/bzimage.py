@@ -46,4 +46,7 @@ def _unpack(payload: bytes, bzimage: Path, deadline: Deadline) -> bytes:
         return gzip.decompress(payload[:-4])
     if payload.startswith(b"\x28\xb5\x2f\xfd"):
         return run("zstd", "-dc", stdin=payload[:-4], deadline=deadline).check().stdout
-    raise ImageError(f"{bzimage}: payload begins with {payload[:6].hex()}: not gzip, XZ or Zstandard")
+    if payload.startswith(b"\x02\x21\x4c\x18"):
+        # The legacy LZ4 frame, which Debian's cloud kernels of bookworm use.
+        return run("lz4", "-dc", stdin=payload[:-4], deadline=deadline).check().stdout
+    raise ImageError(f"{bzimage}: payload begins with {payload[:6].hex()}: not gzip, XZ, LZ4 or Zstandard")

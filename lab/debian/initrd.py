@@ -76,6 +76,15 @@ def build_initrd(
     init.chmod(0o755)
     members = sorted(os.path.relpath(path, work) for path in work.rglob("*"))
     packed = run(
-        "cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", stdin="\n".join(members).encode(), cwd=work, deadline=deadline
+        "cpio",
+        "--quiet",
+        "-o",
+        "-H",
+        "newc",
+        "-R",
+        "0:0",
+        stdin="\n".join(members).encode(),
+        cwd=work,
+        deadline=deadline,
     )
     into.write_bytes(packed.check().stdout)

@@ -93,7 +93,11 @@ def obtain_kernel(cache: Cache, suite: str, *, arch: str, flavour: str, deadline
 
 def _adopt(folder: Path, root: Path, deadline: Deadline) -> str:
     trees = [tree for base in ("lib", "usr/lib") for tree in (root / base / "modules").glob("*") if tree.is_dir()]
-    images = [*root.glob("boot/vmlinuz-*"), *root.glob("usr/lib/modules/*/vmlinuz"), *root.glob("lib/modules/*/vmlinuz")]
+    images = [
+        *root.glob("boot/vmlinuz-*"),
+        *root.glob("usr/lib/modules/*/vmlinuz"),
+        *root.glob("lib/modules/*/vmlinuz"),
+    ]
     if not trees or not images:
         raise ImageError(f"{root}: the kernel's packages hold {len(images)} images and {len(trees)} module trees")
     release = trees[0].name
@@ -111,5 +115,3 @@ def _adopt(folder: Path, root: Path, deadline: Deadline) -> str:
     shutil.rmtree(root / "boot", ignore_errors=True)
     shutil.rmtree(root / "usr", ignore_errors=True)
     return release
-
-

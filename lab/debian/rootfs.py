@@ -10,15 +10,21 @@ from pathlib import Path
 
 from lab.cache import Cache, fingerprint
 from lab.deadline import Deadline
-from lab.debian.archive import Archive, suite_sources
-from lab.errors import UsageError
+from lab.debian.archive import Archive
+from lab.errors import ImageError, UsageError
 from lab.events import step
-from lab.process import run
+from lab.process import last_line, run
 
 __all__ = ["Rootfs", "make_ext4"]
 
 # Nobody reads manuals in the lab, and 150 MB less is 5 s less for every image.
-_NOT_WANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/lintian/*")
+_NOT_WANTED = (
+    "/usr/share/man/*",
+    "/usr/share/doc/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/usr/share/lintian/*",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,18 @@ class Rootfs:
         modes = [sorted(self.executable), sorted(self.private)]
         return fingerprint("rootfs 1", self.suite, self.arch, dict(self.overlay), modes, self.commands, versions)
 
-    def build(self, root: Path, *, work: Path, deadline: Deadline) -> None:
+    def build(self, cache: Cache, root: Path, *, work: Path, deadline: Deadline) -> None:
         """Install the system into the new folder ``root``; ``work`` is for the overlay on its way there.
 
         Raises:
             UsageError: not root, which mmdebstrap and the ownership of files need here.
-            CommandError: mmdebstrap failed; its last line is in the message.
+            ImageError: mmdebstrap failed; its last line is in the message.
         """
         if os.geteuid() != 0:
             raise UsageError("building an image needs root", hint="run the lab as root or with sudo")
         overlay = work / "overlay"
         self._lay_out(overlay)
-        sources = suite_sources(self.suite, deadline=deadline)
+        sources = Archive(cache, self.suite, self.arch).sources(deadline=deadline)
         argv: list[str | Path] = [
             # In root mode it mounts /proc and more for its chroot; a namespace of its own keeps ours out of its way.
             *("unshare", "--mount", "--propagation", "private"),
@@ -80,7 +86,8 @@ class Rootfs:
         if not done:
             log = work.parent / f"failed-{self.suite}-{self.arch}.log"
             log.write_bytes(done.stdout + done.stderr)
-            done.check(hint=f"all it said is in {log}")
+            why = last_line(done.stderr.replace(b"E: mmdebstrap failed to run", b"")) or "it said nothing"
+            raise ImageError(f"mmdebstrap of {self.suite} {self.arch}: {why}", hint=f"all it said is in {log}")
         shutil.rmtree(overlay)
 
     def _lay_out(self, overlay: Path) -> None:
@@ -98,12 +105,29 @@ def make_ext4(root: Path, image: Path, *, size_mib: int, label: str, deadline: D
     disk travels is realistic with one; that choice is the caller's recipe, not this function's.
     """
     options = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"
-    argv: Iterable[str | Path] = ["-q", "-F", "-t", "ext4", "-L", label, "-m", "0", "-E", options, "-d", root, image, f"{size_mib}M"]
+    argv: Iterable[str | Path] = [
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-L",
+        label,
+        "-m",
+        "0",
+        "-E",
+        options,
+        "-d",
+        root,
+        image,
+        f"{size_mib}M",
+    ]
     # bullseye's kernel and tools do not know features that a newer mke2fs turns on by itself (orphan_file).
     run("mke2fs", "-O", "^metadata_csum_seed,^orphan_file", *argv, deadline=deadline).check()
 
 
 def _proxies(deadline: Deadline) -> list[str]:
     # mmdebstrap starts from an empty apt configuration; only how to reach the mirror is handed on.
-    dump = run("apt-config", "dump", "--format", "%F \"%v\";%n", "Acquire::http", "Acquire::https", deadline=deadline).text
+    dump = run(
+        "apt-config", "dump", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https", deadline=deadline
+    ).text
     return [f"--aptopt={line}" for line in dump.splitlines() if "::Proxy" in line and not line.endswith('"";')]

@@ -34,8 +34,8 @@ def describe(config: pytest.Config, cell: Cell) -> None:
         return
     import allure  # noqa: PLC0415 - only when it is wanted
 
-    allure.dynamic.epic(cell.scenario)
-    allure.dynamic.feature(cell.kind)
+    allure.dynamic.epic(cell.scenario)  # type: ignore[no-untyped-call] # it is typed in parts
+    allure.dynamic.feature(cell.kind)  # type: ignore[no-untyped-call] # likewise
     for axis, label in cell.axes.items():
         allure.dynamic.parameter(axis, label)
 
@@ -52,7 +52,8 @@ def attach(config: pytest.Config, evidence: Iterable[Path]) -> None:
             continue
         if path.stat().st_size <= _MOST:
             kind = "text/plain" if path.suffix in {".log", ".txt", ".jsonl", ""} else None
-            allure.attach.file(path, name=path.name, attachment_type=kind, extension=path.suffix.lstrip("."))
+            name, extension = path.name, path.suffix.lstrip(".")
+            allure.attach.file(path, name, kind, extension)  # type: ignore[no-untyped-call] # it is typed in parts
         else:
             large.append(str(path))
     if large:

@@ -21,7 +21,10 @@ from lab.scenario.cell import Cell
 from lab.staging import Prepared, Stage
 from lab.verdict import Outcome, Verdict
 
-__all__ = ["Attempt", "verdict_of"]
+__all__ = ["INTERRUPTED", "Attempt", "verdict_of"]
+
+INTERRUPTED = "interrupted"
+"""The reason of the cell that ran when the user ended the session."""
 
 _log = logging.getLogger(__name__)
 _MOST_EVIDENCE = 200
@@ -29,16 +32,18 @@ _MOST_EVIDENCE = 200
 
 
 def verdict_of(trouble: BaseException) -> Verdict:
-    """What an exception says about a cell: AssertionError is the product's fault, a refusal is one, the rest is ours."""
+    """What an exception says about a cell: AssertionError blames the product, a refusal is one, the rest is ours."""
     match trouble:
         case UnsupportedError():
             return Verdict(Outcome.UNSUPPORTED, f"{trouble.reason}: {trouble.message}")
         case AssertionError():
             return Verdict(Outcome.FAIL, str(trouble) or "an assertion without words")
         case LabError():
-            return Verdict(Outcome.ERROR, f"{trouble.message}; hint: {trouble.hint}" if trouble.hint else trouble.message)
+            return Verdict(
+                Outcome.ERROR, f"{trouble.message}; hint: {trouble.hint}" if trouble.hint else trouble.message
+            )
         case KeyboardInterrupt():
-            return Verdict(Outcome.ERROR, "interrupted")
+            return Verdict(Outcome.ERROR, INTERRUPTED)
         case _:
             return Verdict(Outcome.ERROR, f"a bug in the lab: {type(trouble).__name__}: {trouble}")
 
@@ -92,10 +97,12 @@ class Attempt:
 
     @property
     def worth_another(self) -> bool:
-        """Whether the same again may give a verdict: the lab was at fault, on a stage that stands."""
-        lasting = isinstance(self.trouble, UsageError | MissingToolError | KeyboardInterrupt)
-        error = self.verdict is not None and self.verdict.outcome is Outcome.ERROR
-        return error and self.stage is not None and (self.trouble is None or isinstance(self.trouble, LabError)) and not lasting
+        """Whether the same again may give a verdict: the lab had trouble that may pass, on a stage that stands."""
+        if self.stage is None or self.verdict is None or self.verdict.outcome is not Outcome.ERROR:
+            return False
+        if isinstance(self.trouble, UsageError | MissingToolError):
+            return False
+        return self.trouble is None or isinstance(self.trouble, LabError)
 
     def conclude(self) -> MatrixCell:
         """The attempt as it goes into the record."""
@@ -166,6 +173,5 @@ class Attempt:
         try:
             with last_resort(0.0, f"{self.cell.id}: salvage"):
                 self.stage.salvage(self.cell, self.evidence)
-        except Exception:
-            # It must not raise; if it does, the verdict that it was to explain still counts.
+        except Exception:  # noqa: BLE001 - it must not raise; if it does, the verdict it was to explain still counts
             _log.exception("%s: salvage failed", self.cell.id)

@@ -27,31 +27,39 @@ class Answer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """``expected`` for the matrix, and the reason with what was expected or accepted."""
+    """The reason with what was expected or accepted, and ``expected`` for the matrix."""
 
-    expected: bool
     reason: str
+    expected: bool
 
 
 def weigh(cell: Cell, verdict: Verdict, accepted: Sequence[Accepted], today: date) -> Weighed:
     """The verdict against what the scenario expects of the cell and what is accepted today."""
-    covering = [entry for entry in accepted if entry.names(cell.id)]
-    if verdict.outcome is Outcome.FAIL and not _as_named(cell, verdict):
-        for entry in covering:
-            if entry.covers(cell.id, today):
-                return Weighed(True, _join(verdict.reason, f"accepted until {entry.expires}: {entry.link}"))
-        expired = [f"accepted only until {entry.expires}: {entry.link}" for entry in covering]
-        return Weighed(False, _join(verdict.reason, *expired, _against(cell)))
-    if verdict.outcome is Outcome.PASS:
-        surprise = [f"passes, though accepted as a failure: {entry.link}" for entry in covering]
-        if _as_named(cell, verdict):
-            return Weighed(True, _join(verdict.reason, *surprise))
-        return Weighed(False, _join(verdict.reason, _against(cell), *surprise))
-    if cell.expect is not None and _as_named(cell, verdict):
-        return Weighed(True, _join(verdict.reason, f"expected: {cell.expect.because}"))
-    # Nobody has to foresee a refusal or a skip; but where something else was foreseen, the matrix says so.
-    foreseen = cell.expect is None and verdict.outcome in {Outcome.UNSUPPORTED, Outcome.SKIPPED}
-    return Weighed(foreseen, _join(verdict.reason, "" if verdict.outcome is Outcome.ERROR else _against(cell)))
+    about = [entry for entry in accepted if entry.names(cell.id)]
+    if _as_named(cell, verdict):
+        notes = [f"expected: {cell.expect.because}"] if cell.expect and verdict.outcome is not Outcome.PASS else []
+        if verdict.outcome is Outcome.PASS:
+            notes += [f"passes, though accepted as a failure: {entry.link}" for entry in about]
+        return Weighed(_join(verdict.reason, *notes), expected=True)
+    match verdict.outcome:
+        case Outcome.FAIL:
+            return _failure(cell, verdict, about, today)
+        case Outcome.ERROR:
+            return Weighed(verdict.reason, expected=False)
+        case Outcome.PASS | Outcome.UNSUPPORTED | Outcome.SKIPPED:
+            # Nobody has to foresee a refusal; but where something else was foreseen, the matrix says so.
+            return Weighed(_join(verdict.reason, _against(cell)), expected=cell.expect is None)
+        case _ as never:
+            assert_never(never)
+
+
+def _failure(cell: Cell, verdict: Verdict, about: Sequence[Accepted], today: date) -> Weighed:
+    """A failure that the scenario does not name; known.yaml may."""
+    for entry in about:
+        if entry.covers(cell.id, today):
+            return Weighed(_join(verdict.reason, f"accepted until {entry.expires}: {entry.link}"), expected=True)
+    expired = [f"accepted only until {entry.expires}: {entry.link}" for entry in about]
+    return Weighed(_join(verdict.reason, *expired, _against(cell)), expected=False)
 
 
 def answer(cell: MatrixCell) -> Answer:

@@ -38,12 +38,13 @@ __all__ = [
 ]
 
 
-class ProductFailure(AssertionError):
+class ProductFailure(AssertionError):  # noqa: N818 - a verdict, not an error
     """The verdict of a cell: the product is wrong, or better than it is said to be."""
 
 
 def judge_cell(lab_verdict: None) -> None:
-    """The body of every cell: its fixture has the verdict, and nothing else is left to ask."""
+    # The body of every cell; CellItem.runtest says what its fixture found. Allure would show a docstring here.
+    del lab_verdict
 
 
 class ScenarioFile(pytest.File):
@@ -95,7 +96,7 @@ class CellItem(pytest.Function):
 
     def _repr_failure_py(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
-    ) -> TerminalRepr | str:
+    ) -> TerminalRepr:
         """Verdicts and trouble of the lab in words alone. Overridden, not repr_failure, which setup never asks."""
         trouble = excinfo.value
         attempt = self.stash.get(ATTEMPT, None)
@@ -146,7 +147,7 @@ def speak_trouble(attempt: Attempt) -> None:
 
 
 def quick_first(items: list[pytest.Item]) -> None:
-    """Put the cells among ``items`` in the order of :func:`lab.scenario.select.order`; other tests keep their places."""
+    """Put the cells among ``items`` in the order in which quick verdicts come first; other tests keep their places."""
     slots = [index for index, item in enumerate(items) if CELL in item.stash]
     by_id = {items[index].stash[CELL].id: items[index] for index in slots}
     if len(by_id) < len(slots):  # --keep-duplicates: the same cell twice; leave what the user asked for

@@ -11,7 +11,10 @@ if TYPE_CHECKING:  # every session of every user imports this module
     from lab.engine.run import LabRun
     from lab.scenario.cell import Cell
 
-__all__ = ["ATTEMPT", "CELL", "PLACE", "RUN"]
+__all__ = ["ATTEMPT", "CELL", "PLACE", "RUN", "SUFFIX"]
+
+SUFFIX = ".lab.yaml"
+"""How the names of scenario files end."""
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Of an item: its cell. Items without it are none of the lab's."""

@@ -74,7 +74,9 @@ class Guest:
         serial = f"{self.name[-12:]}-{target}-{uuid.uuid4().hex[:3]}"
         path = self.host.disks.plug(image, serial, read_only=read_only, sector=sector, deadline=deadline)
         self.disks[target] = (image, serial)
-        self.domain.attach(device_xml(DiskSpec(path, target, readonly=read_only), domain_type=self.request.type), deadline)
+        self.domain.attach(
+            device_xml(DiskSpec(path, target, readonly=read_only), domain_type=self.request.type), deadline
+        )
         return f"/dev/{target}"
 
     def detach(self, device: str, *, deadline: Deadline) -> None:
@@ -143,7 +145,10 @@ class Guest:
         for what, action in (
             ("destroy", lambda: self.domain.destroy(deadline)),
             ("undefine", lambda: self.domain.undefine(deadline)),
-            *((f"unplug {serial}", lambda serial=serial: self.host.disks.unplug(serial, deadline=deadline)) for _, serial in self.disks.values()),
+            *(
+                (f"unplug {serial}", lambda serial=serial: self.host.disks.unplug(serial, deadline=deadline))
+                for _, serial in self.disks.values()
+            ),
         ):
             try:
                 action()

@@ -33,7 +33,17 @@ class BootFiles:
 
     key: str
     kernel: Kernel
-    disk: Path
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """ext4 with ``vmlinux`` and ``initrd``."""
+        return self.folder / "disk.raw"
+
+    @property
+    def initrd(self) -> Path:
+        """The initrd alone, for who boots without a host."""
+        return self.folder / "initrd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +73,17 @@ def obtain_boot_files(cache: Cache, request: KernelRequest, *, deadline: Deadlin
             root.mkdir()
             build_initrd(kernel, BOOT_MODULES, busybox, root / "initrd", work=work, deadline=deadline)
             shutil.copy(kernel.elf, root / "vmlinux")
+            shutil.copy(root / "initrd", folder / "initrd")
             size = 16 + sum(file.stat().st_size for file in root.iterdir()) // (1 << 20)
             make_ext4(root, folder / "disk.raw", size_mib=size, label="boot", deadline=deadline)
             shutil.rmtree(work)
             shutil.rmtree(root)
 
-        key = fingerprint("boot 1", INITRD_VERSION, kernel.folder.name, busybox.parents[3].name, BOOT_MODULES)
-        folder = stack.enter_context(cache.use("boot", key, build, deadline=deadline, title=f"boot disk {kernel.release}"))
-        yield BootFiles(key, kernel, folder / "disk.raw")
+        key = fingerprint("boot 2", INITRD_VERSION, kernel.folder.name, busybox.parents[3].name, BOOT_MODULES)
+        folder = stack.enter_context(
+            cache.use("boot", key, build, deadline=deadline, title=f"boot disk {kernel.release}")
+        )
+        yield BootFiles(key, kernel, folder)
 
 
 @contextmanager
@@ -80,7 +93,7 @@ def obtain_guest_image(cache: Cache, request: GuestRequest, keys: Keys, *, deadl
 
     def build(folder: Path) -> None:
         root = folder / "root"
-        rootfs.build(root, work=folder, deadline=deadline)
+        rootfs.build(cache, root, work=folder, deadline=deadline)
         make_ext4(root, folder / "disk.raw", size_mib=_DISK_MIB, label="guest", deadline=deadline)
         shutil.rmtree(root)
 

@@ -32,7 +32,7 @@ class DiskShelf(Protocol):
 
 @dataclass(frozen=True)
 class Host:
-    """A running host. ``address`` is where other hosts send migrating guests.    """
+    """A running host. ``address`` is where other hosts send migrating guests."""
 
     facts: HostFacts
     address: str

@@ -34,10 +34,11 @@ class RunFolder:
     path: Path
     sockets: Path
 
-    def folder(self, name: str) -> Path:
-        """A new or old folder below this one."""
+    def fresh_folder(self, name: str) -> Path:
+        """An empty folder below this one; what an earlier life of the same name left is gone."""
         path = self.path / name
-        path.mkdir(exist_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
         return path
 
 
@@ -66,7 +67,9 @@ def run_folder(cache: Cache) -> Iterator[RunFolder]:
         (path / "sockets").symlink_to(sockets)
         alive = (path / "alive").open("w")
     except OSError as trouble:
-        raise CacheError(f"{path}: {trouble.strerror}", hint="point LAB_CACHE at a folder that you may write") from trouble
+        raise CacheError(
+            f"{path}: {trouble.strerror}", hint="point LAB_CACHE at a folder that you may write"
+        ) from trouble
     with alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
         try:
@@ -117,6 +120,8 @@ def _processes_of(path: Path) -> tuple[int, ...]:
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes()
             program = words.partition(b"\0")[0].rpartition(b"/")[2]
-            if program in {b"qemu-system-x86_64", b"ssh", b"qemu-img", b"vde_switch"} and any(name in words for name in names):
+            if program in {b"qemu-system-x86_64", b"ssh", b"qemu-img", b"vde_switch"} and any(
+                name in words for name in names
+            ):
                 found.append(int(folder.name))
     return tuple(found)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lab.cache import Cache, fingerprint
 from lab.deadline import Deadline
-from lab.debian.bzimage import extract_vmlinux
 from lab.debian.busybox import obtain_busybox
+from lab.debian.bzimage import extract_vmlinux
 from lab.debian.initrd import build_initrd
 from lab.debian.kernel import Kernel
 from lab.debian.rootfs import make_ext4
@@ -59,7 +59,7 @@ def obtain_host_image(cache: Cache, recipe: EmbeddedRecipe, *, deadline: Deadlin
 
         def build(folder: Path) -> None:
             root = folder / "root"
-            recipe.rootfs.build(root, work=folder, deadline=deadline)
+            recipe.rootfs.build(cache, root, work=folder, deadline=deadline)
             _boot_files(root, folder, recipe.xen, busybox, deadline)
             make_ext4(root, folder / "disk.raw", size_mib=_DISK_MIB, label=recipe.name, deadline=deadline)
             shutil.rmtree(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,7 +37,9 @@ class _ScsiShelf:
         path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
         seconds = int(max(1, min(30, deadline.remaining())))
         wait = f'timeout {seconds} sh -c "until [ -b {path} ]; do sleep 0.05; done"'
-        self.shell.run("sh", "-c", wait, deadline=deadline).check(hint=f"dom0 did not see the disk {serial} in {seconds} s")
+        self.shell.run("sh", "-c", wait, deadline=deadline).check(
+            hint=f"dom0 did not see the disk {serial} in {seconds} s"
+        )
         return path
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
@@ -62,7 +65,8 @@ def embedded_host(
     Raises:
         HostError: it does not come up.
     """
-    folder, sockets = run.folder(recipe.name), run.sockets / recipe.name
+    folder, sockets = run.fresh_folder(recipe.name), run.sockets / recipe.name
+    shutil.rmtree(sockets, ignore_errors=True)
     sockets.mkdir()
     with ExitStack() as stack:
         snapshot = stack.enter_context(obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline))

@@ -26,7 +26,7 @@ class Hardware:
     """What a snapshot depends on besides its disk. ``memory`` is in MiB."""
 
     memory: int = 2560
-    cpus: int = 1
+    cpus: int = 2
     machine: str = "pc"
 
     def cpu(self, accelerator: str) -> str:
@@ -137,20 +137,22 @@ class Machine:
         """
         cache = {"direct": False, "no-flush": True}
         file = {"driver": "file", "filename": str(disk), "locking": "off", "discard": "unmap", "cache": cache}
-        node = {"driver": "raw", "node-name": serial, "read-only": read_only, "cache": cache, "discard": "unmap"}
+        node = {"driver": "raw", "node-name": f"node-{serial}", "read-only": read_only, "cache": cache, "discard": "unmap"}
         self.qmp.execute("blockdev-add", {**node, "file": file}, deadline=deadline)
         sizes = {"logical_block_size": sector, "physical_block_size": sector}
-        device = {"driver": "scsi-hd", "id": f"disk-{serial}", "bus": "scsi.0", "drive": serial, "serial": serial}
+        device = {"driver": "scsi-hd", "id": f"disk-{serial}", "bus": "scsi.0", "drive": f"node-{serial}", "serial": serial}
         self.qmp.execute("device_add", {**device, **sizes, "share-rw": True}, deadline=deadline)
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
         """Take a plugged disk away."""
         self.qmp.execute("device_del", {"id": f"disk-{serial}"}, deadline=deadline)
-        wait_until(f"{self.name}: unplug {serial}", lambda: self._drop(serial, deadline), deadline=deadline, interval=0.05)
+        wait_until(
+            f"{self.name}: unplug {serial}", lambda: self._drop(serial, deadline), deadline=deadline, interval=0.05
+        )
 
     def _drop(self, serial: str, deadline: Deadline) -> bool:
         try:
-            self.qmp.execute("blockdev-del", {"node-name": serial}, deadline=deadline)
+            self.qmp.execute("blockdev-del", {"node-name": f"node-{serial}"}, deadline=deadline)
         except HostError as trouble:
             if "in use" in trouble.message:
                 return False

@@ -62,7 +62,9 @@ class Qmp:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _await(self, coroutine: Any, what: str, deadline: Deadline) -> Any:  # noqa: ANN401 - as in execute

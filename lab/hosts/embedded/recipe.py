@@ -18,7 +18,17 @@ _SUITES = {"4.14": "bullseye", "4.17": "bookworm", "4.20": "trixie"}
 NETWORK = "10.77"
 """First half of the addresses on the network that hosts and guests share; it exists only inside QEMU."""
 
-DOM0_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "virtio_net", "bridge", "ext4", "xen_evtchn", "xen_gntdev")
+DOM0_MODULES = (
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "virtio_net",
+    "bridge",
+    "ext4",
+    "xen_evtchn",
+    "xen_gntdev",
+)
 """What dom0 loads in its initrd. Loading the rest by udev would cost a modprobe each, seconds under emulation."""
 
 # Seconds each under emulation, and nothing here needs them (ifupdown alone: 17-24 s).
@@ -152,7 +162,7 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
 
 # Xen clears SEP on AMD, so no model in libvirt's map fits the emulated AMD CPU: "Cannot find suitable CPU model for
 # given data ... Failed to initialize host cpu features", and the Xen driver does not start. This one always fits.
-_CPU_FEATURES = "fpu de pse tsc msr pae cx8 apic pge cmov pat mmx fxsr sse sse2 lm nx syscall".split()
+_CPU_FEATURES = ["fpu", "de", "pse", "tsc", "msr", "pae", "cx8", "apic", "pge", "cmov", "pat", "mmx", "fxsr", "sse", "sse2", "lm", "nx", "syscall"]
 _CPU_MODEL = (
     "<cpus>\n  <model name='lab-emulated'>\n    <decode host='on' guest='on'/>\n"
     + "".join(f"    <feature name='{feature}'/>\n" for feature in _CPU_FEATURES)

@@ -1,0 +1,79 @@
+"""``lab run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from lab.cli import Call
+from lab.engine.door import run as run_session
+from lab.errors import UsageError
+
+__all__ = ["register"]
+
+_EXAMPLE = """Examples: lab run scenarios/quick.lab.yaml | lab run -k live -n 2 | lab run scenarios -- --maxfail 3
+
+Exit codes: 0 as expected, 1 product failure, 2 usage or scenario error, 3 lab trouble only."""
+_DEFAULT = "scenarios"
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+    app.command("run", epilog=_EXAMPLE, help="Run scenarios; write the record, print the matrix.")(run)
+
+
+def run(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    paths: Annotated[list[str] | None, typer.Argument(help="Scenario files, folders or cells (FILE::CELL).")] = None,
+    select: Annotated[str, typer.Option("-k", metavar="EXPR", help="Only cells whose name or axes match.")] = "",
+    workers: Annotated[
+        int, typer.Option("-n", metavar="N", min=1, help="Run N cells at once, each on its own stage.")
+    ] = 1,
+    *,
+    reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
+    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Accepted failures.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="Tries more, when the lab was at fault.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep hosts and guests up afterwards.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print matrix.json instead of the table.")] = False,
+) -> int:
+    """Run pytest on the scenarios, in this process."""
+    call = context.obj if isinstance(context.obj, Call) else Call()
+    arguments = list(paths or _default())
+    arguments += ["-k", select] if select else []
+    arguments += ["-n", str(workers)] if workers > 1 else []
+    arguments += ["--lab-reports", str(reports)] if reports else []
+    arguments += ["--lab-known", str(known)] if known else []
+    arguments += ["--lab-retries", str(retries)] if retries is not None else []
+    arguments += ["--lab-keep"] if keep else []
+    with ExitStack() as undo:
+        code, door = run_session(
+            [*arguments, *call.extra],
+            terminal=_terminal(undo),
+            command=shlex.join(("lab", *call.words)),
+            silent=as_json,
+        )
+    if as_json and door.matrix is not None:
+        sys.stdout.write(json.dumps(door.matrix.to_json(), ensure_ascii=False, indent=1) + "\n")
+    return code
+
+
+def _default() -> list[str]:
+    if not Path(_DEFAULT).is_dir():
+        raise UsageError(f"there is no folder {_DEFAULT!r} here", hint="name scenario files: lab run PATH...")
+    return [_DEFAULT]
+
+
+def _terminal(undo: ExitStack) -> TextIO:
+    """Standard error as it is now: pytest captures the descriptor itself while a test runs."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):  # not a file: a test's, a notebook's
+        return sys.stderr
+    return undo.enter_context(os.fdopen(descriptor, "w", encoding=sys.stderr.encoding, errors="backslashreplace"))

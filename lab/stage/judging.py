@@ -1,0 +1,180 @@
+"""Putting a cell's checks to what was brought up for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+from lab.checks.migration import Sides, live_checks
+from lab.checks.modules import kernel_checks, listed_check, loading_checks
+from lab.checks.ntfs import check_volume
+from lab.deadline import Deadline
+from lab.errors import UsageError
+from lab.guests.guest import Guest
+from lab.guests.observation import Observation, observe
+from lab.hosts.host import Host
+from lab.hypervisor import (
+    Connection,
+    DomainState,
+    GuestNotFoundError,
+    MigrationDeadlineError,
+    MigrationError,
+    MigrationRefusedError,
+    identity,
+)
+from lab.kernels.loading import Loading, load_modules
+from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
+from lab.stage.evidence import keep_guest, keep_host, keep_observation
+from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.verdict import FINDING_OUTCOMES, Check, Outcome, Verdict
+
+__all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
+
+READ_SECONDS = 60.0
+"""How long a driver may take over one small volume under emulation; they take 1-3 s."""
+
+
+def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, deadline: Deadline) -> Verdict:
+    """The guest runs the kernel that was asked for, and its modules load."""
+    guest = prepared.guest
+    loadings, seen = _look(guest, request.modules, evidence / "guest.txt", deadline)
+    checks = (
+        *kernel_checks(request.guest, guest.image.boot.kernel.release, seen),
+        *loading_checks(loadings),
+        *((listed_check(loadings, seen),) if loadings else ()),
+    )
+    keep_guest(guest, evidence, deadline=deadline)
+    return _verdict(checks, prepared.facts, evidence)
+
+
+def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path, deadline: Deadline) -> Verdict:
+    """Load modules, look, move, look again, load more, and compare."""
+    guest = prepared.guest
+    loadings, before = _look(guest, request.modules, evidence / "before.txt", deadline)
+    start = time.monotonic()
+    was = identity(guest.domain.xml(deadline))
+    keep_guest(guest, evidence, deadline=deadline)
+    try:
+        seconds = move(guest, prepared.target, request.how, deadline)
+    except MigrationRefusedError as refused:
+        return Verdict(Outcome.UNSUPPORTED, refused.message, (_moved(refused.message),), facts=prepared.facts)
+    except MigrationError as failed:
+        if isinstance(failed, MigrationDeadlineError):
+            prepared.source.disks.watch()
+            prepared.target.disks.watch()
+        return _verdict((_moved(failed.message),), prepared.facts, evidence)
+    after = observe(guest.shell, deadline=deadline)
+    elapsed = time.monotonic() - start
+    keep_observation(after, evidence / "after.txt")
+    sides = Sides(
+        state_on(prepared.source.connection, guest.name, deadline),
+        state_on(prepared.target.connection, guest.name, deadline),
+        was,
+        identity(guest.domain.xml(deadline)),
+    )
+    more = load_modules(guest.shell, request.modules.load_after, deadline=deadline)
+    checks = (
+        *kernel_checks(request.guest, guest.image.boot.kernel.release, before),
+        *loading_checks(loadings),
+        *((listed_check(loadings, before),) if loadings else ()),
+        _moved("", seconds),
+        *live_checks(before, after, sides, elapsed=elapsed),
+        *loading_checks(more, prefix="module-loads-after"),
+    )
+    keep_guest(guest, evidence, deadline=deadline)
+    for host in (prepared.source, prepared.target):
+        keep_host(host, evidence, deadline=deadline)
+    return _verdict(checks, prepared.facts, evidence)
+
+
+def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
+    """Mount, read everything, compare with what the recipe says; and the volume is as it was."""
+    if request.operation != "read":
+        raise UsageError(f"operation {request.operation!r} is not there yet", hint="use operations: [read]")
+    bench = prepared.bench
+    place = bench.shelf.places[request.volume]
+    untouched = bench.shelf.digest(request.volume)
+    document = bench.read(prepared.driver, request.volume, seconds=READ_SECONDS, deadline=deadline)
+    log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
+    recipe = place.volume.recipe
+    verdict = check_volume(place.volume.manifest, recipe.state, document, log=log, folder=evidence, run_folder=evidence)
+    if blames(verdict):
+        bench.spoiled = bench.spoiled or verdict.reason
+    same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume))
+    keep_guest(bench.guest, evidence, deadline=deadline)
+    outcome, reason = verdict.outcome, verdict.reason
+    if same.outcome is Outcome.FAIL:
+        outcome, reason = Outcome.FAIL, f"{same}; {reason}".rstrip("; ")
+    return dataclasses.replace(
+        verdict,
+        outcome=outcome,
+        reason=reason,
+        checks=(*verdict.checks, same),
+        facts={**prepared.facts, **verdict.facts},
+        evidence=_files(evidence),
+    )
+
+
+def blames(verdict: Verdict) -> bool:
+    """Whether the verdict says that a driver is wrong."""
+    found = verdict.finding is not None and FINDING_OUTCOMES[verdict.finding] is Outcome.FAIL
+    return found or verdict.outcome is Outcome.FAIL
+
+
+def confirmed(first: Verdict, second: Verdict) -> Verdict:
+    """What two attempts on two guests say together: blame only where both found the same."""
+    if first.finding is second.finding and first.outcome is second.outcome:
+        return dataclasses.replace(second, reason=f"{second.reason} (seen twice, the second time on a fresh guest)")
+    found = first.finding.value if first.finding else first.outcome.value
+    then = second.finding.value if second.finding else second.outcome.value
+    return dataclasses.replace(
+        second,
+        outcome=Outcome.ERROR,
+        finding=None,
+        reason=f"not reproduced on a fresh guest: {found}, then {then}; {first.reason}",
+    )
+
+
+def move(guest: Guest, target: Host, how: str, deadline: Deadline) -> float:
+    """Move a guest; returns the seconds that libvirt took.
+
+    Raises:
+        MigrationError: it did not arrive.
+        UsageError: a way to move that the lab does not have yet.
+    """
+    if how != "live":
+        raise UsageError(f"migrate: how {how!r} is not there yet", hint="use how: live")
+    return guest.move_live(target, deadline=deadline)
+
+
+def state_on(connection: Connection, name: str, deadline: Deadline) -> DomainState:
+    """The state of a domain on one host."""
+    try:
+        return connection.domain(name, deadline).state(deadline)
+    except GuestNotFoundError:
+        return DomainState.ABSENT
+
+
+def _look(
+    guest: Guest, modules: ModulesRequest, path: Path, deadline: Deadline
+) -> tuple[tuple[Loading, ...], Observation]:
+    loadings = load_modules(guest.shell, modules.load, deadline=deadline)
+    seen = observe(guest.shell, deadline=deadline)
+    keep_observation(seen, path)
+    return loadings, seen
+
+
+def _moved(trouble: str, seconds: float = 0.0) -> Check:
+    return Check.that(
+        "migrated", not trouble, expected="libvirt reports success", observed=trouble or f"in {seconds:.1f} s"
+    )
+
+
+def _verdict(checks: tuple[Check, ...], facts: object, evidence: Path) -> Verdict:
+    verdict = Verdict.of(checks)
+    return dataclasses.replace(verdict, facts=dict(facts) if isinstance(facts, dict) else {}, evidence=_files(evidence))
+
+
+def _files(evidence: Path) -> tuple[str, ...]:
+    return tuple(sorted(str(path.relative_to(evidence)) for path in evidence.rglob("*") if path.is_file()))

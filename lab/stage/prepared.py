@@ -1,0 +1,40 @@
+"""What was brought up for a cell, ready to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lab.guests.guest import Guest
+from lab.hosts.host import Host
+from lab.ntfs.drivers import Driver
+from lab.stage.bench import Bench
+
+__all__ = ["PreparedGuest", "PreparedMove", "PreparedVolume"]
+
+
+@dataclass(frozen=True)
+class PreparedGuest:
+    """A guest that is up, with its modules at hand."""
+
+    guest: Guest
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedMove:
+    """A guest on the source, and the target it goes to."""
+
+    guest: Guest
+    source: Host
+    target: Host
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """A bench that has the driver and the volume."""
+
+    bench: Bench
+    driver: Driver
+    facts: Mapping[str, str] = field(default_factory=dict)

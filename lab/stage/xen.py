@@ -1,0 +1,264 @@
+"""The real stage: embedded Xen hosts, guests on them, and benches for NTFS."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.cache import Cache
+from lab.deadline import Deadline
+from lab.debian.kernel import Kernel
+from lab.errors import LabError, UsageError
+from lab.events import emit, step
+from lab.guests.guest import Address, Guest, start_guest
+from lab.guests.image import obtain_guest_image
+from lab.guests.observation import start_sentinel, write_keepsake
+from lab.hosts.host import Host
+from lab.hosts.run_folder import RunFolder, run_folder
+from lab.kernels.delivery import push_modules
+from lab.keys import Keys
+from lab.matrix.model import HostFacts
+from lab.ntfs.drivers import drivers
+from lab.ntfs.shelf import Shelf, build_shelf
+from lab.ntfs.volumes import Volume, build, recipe_key, recipes
+from lab.process import run
+from lab.scenario.cell import (
+    BootRequest,
+    Cell,
+    GuestRequest,
+    HostRequest,
+    MigrationRequest,
+    ModulesRequest,
+    NtfsRequest,
+)
+from lab.settings import Settings
+from lab.stage import judging
+from lab.stage.bench import Bench
+from lab.stage.evidence import keep_guest, keep_host
+from lab.stage.hosts import HostPool
+from lab.stage.planning import make_ahead
+from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.verdict import Verdict
+
+__all__ = ["XenStage", "open_stage"]
+
+
+@contextmanager
+def open_stage(settings: Settings, *, keep: bool = False) -> Iterator[XenStage]:
+    """A stage for one session; everything it brought up is gone at the end, however the end comes.
+
+    With ``keep``, its hosts stay until somebody presses Enter (see ``lab run --keep``).
+    """
+    cache = Cache(settings.cache)
+    with run_folder(cache) as folder, ExitStack() as stack:
+        keys = Keys.of(cache, deadline=Deadline(30))
+        pool = HostPool(cache, keys, folder, settings.accelerator, stack)
+        stage = XenStage(cache, keys, folder, pool, stack)
+        if keep:
+            stack.callback(stage.linger)
+        yield stage
+
+
+@dataclass
+class XenStage:
+    """Implements :class:`lab.staging.Stage`. It belongs to one thread."""
+
+    cache: Cache
+    keys: Keys
+    folder: RunFolder
+    pool: HostPool
+    _stack: ExitStack
+    _benches: dict[tuple[str, GuestRequest], tuple[Bench, ExitStack]] = field(default_factory=dict)
+    _volumes: dict[str, Volume] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 250)))
+    _last: list[Guest] = field(default_factory=list)
+
+    @property
+    def accelerator(self) -> str:
+        """See :class:`lab.staging.Stage`."""
+        return self.pool.accelerator.name
+
+    def hosts(self) -> tuple[HostFacts, ...]:
+        """See :class:`lab.staging.Stage`."""
+        return tuple(host.facts for host in self.pool.up())
+
+    def plan(self, cells: Sequence[Cell], deadline: Deadline) -> None:
+        """Make what is not in the cache yet, two things at a time, and note which volumes the benches need."""
+        for name in dict.fromkeys(c.request.volume for c in cells if isinstance(c.request, NtfsRequest)):
+            self._volume(name, deadline)
+        make_ahead(self.cache, self.keys, self.pool, cells, deadline=deadline)
+
+    @contextmanager
+    def prepare(
+        self, cell: Cell, evidence: Path, deadline: Deadline
+    ) -> Iterator[PreparedGuest | PreparedMove | PreparedVolume]:
+        """See :class:`lab.staging.Stage`."""
+        self._last.clear()
+        match cell.request:
+            case MigrationRequest() as request:
+                source = self.pool.host(request.source, deadline)
+                target = self.pool.host(request.target, deadline)
+                with self._guest(source, request.guest, deadline, request.modules) as guest:
+                    start_sentinel(guest.shell, deadline=deadline)
+                    write_keepsake(guest.shell, deadline=deadline)
+                    yield PreparedMove(guest, source, target, _kernel_facts(guest.image.boot.kernel))
+            case BootRequest() as request:
+                host = self.pool.host(request.host, deadline)
+                with self._guest(host, request.guest, deadline, request.modules) as guest:
+                    yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
+            case NtfsRequest() as request:
+                if request.stage != "xen":
+                    raise UsageError(f"{cell.id}: stage {request.stage!r} is not there yet", hint="use stage: xen")
+                bench = self._bench(request.host, request.guest, request.volume, deadline)
+                self._last.append(bench.guest)
+                driver = drivers[request.driver]
+                bench.furnish(driver, deadline=deadline)
+                yield PreparedVolume(bench, driver, _kernel_facts(bench.guest.image.boot.kernel))
+
+    def judge(
+        self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
+    ) -> Verdict:
+        """See :class:`lab.staging.Stage`."""
+        match cell.request, prepared:
+            case MigrationRequest() as request, PreparedMove():
+                return judging.judge_move(request, prepared, evidence, deadline)
+            case BootRequest() as request, PreparedGuest():
+                return judging.judge_guest(request, prepared, evidence, deadline)
+            case NtfsRequest() as request, PreparedVolume():
+                return self._judge_volume(request, prepared, evidence, deadline)
+            case _:
+                raise LabError(f"{cell.id}: prepared as {type(prepared).__name__}")
+
+    def salvage(self, cell: Cell, evidence: Path) -> None:
+        """See :class:`lab.staging.Stage`."""
+        deadline = Deadline(20)
+        for guest in self._last:
+            keep_guest(guest, evidence, deadline=deadline)
+        for host in self.pool.up():
+            keep_host(host, evidence, deadline=deadline)
+
+    def host(self, request: HostRequest, deadline: Deadline) -> HostFacts:
+        """See :class:`lab.staging.Stage`."""
+        return self.pool.host(request, deadline).facts
+
+    @contextmanager
+    def guest(self, host: HostRequest, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:
+        """See :class:`lab.staging.Stage`."""
+        with self._guest(self.pool.host(host, deadline), request, deadline, ModulesRequest()) as guest:
+            yield guest
+
+    def move(self, guest: Guest, target: HostRequest, how: str, deadline: Deadline) -> None:
+        """See :class:`lab.staging.Stage`."""
+        judging.move(guest, self.pool.host(target, deadline), how, deadline)
+
+    @contextmanager
+    def volume(self, name: str, deadline: Deadline) -> Iterator[Volume]:
+        """See :class:`lab.staging.Stage`."""
+        original = self._volume(name, deadline)
+        copy = self.folder.path / f"{name}-{next(self._numbers)}.img"
+        run("cp", "--sparse=always", original.path, copy, deadline=deadline).check()
+        try:
+            yield Volume(copy, original.recipe, original.manifest)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def linger(self) -> None:
+        """Say how to look inside, and wait."""
+        for host in self.pool.up():
+            print(f"{host.name}: {' '.join(host.network.argv(host.name))}")  # noqa: T201 - somebody at a terminal asked for it
+        input("hosts are kept; press Enter to take them down ")
+
+    @contextmanager
+    def _guest(
+        self, host: Host, request: GuestRequest, deadline: Deadline, modules: ModulesRequest, shelf: Path | None = None
+    ) -> Iterator[Guest]:
+        address = Address(next(self._numbers))
+        name = f"{request.name}-{self.folder.tag[:4]}-{address.number}"
+        with (
+            obtain_guest_image(self.cache, request, self.keys, deadline=deadline) as image,
+            start_guest(name, host, request, image, address, self.folder.path, shelf=shelf, deadline=deadline) as guest,
+        ):
+            self._last.append(guest)
+            wanted = (*modules.load, *modules.load_after)
+            if wanted:
+                push_modules(guest.shell, image.boot.kernel, wanted, deadline=deadline)
+            yield guest
+
+    def _judge_volume(
+        self, request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline
+    ) -> Verdict:
+        verdict = judging.judge_volume(request, prepared, evidence, deadline)
+        if not judging.blames(verdict):
+            return verdict
+        # Before a driver is blamed, the cell is repeated on a fresh guest: under emulation, guests have died of their
+        # emulated CPU, and a guest that was tainted by an earlier oops proves nothing.
+        first = evidence / "first"
+        first.mkdir(exist_ok=True)
+        for file in evidence.iterdir():
+            if file.is_file():
+                file.rename(first / file.name)
+        emit("repeat on a fresh guest", volume=request.volume, driver=request.driver, why=verdict.reason)
+        prepared.bench.spoiled = prepared.bench.spoiled or f"repeat of {request.driver} on {request.volume}"
+        bench = self._bench(request.host, request.guest, request.volume, deadline)
+        bench.furnish(prepared.driver, deadline=deadline)
+        again = PreparedVolume(bench, prepared.driver, prepared.facts)
+        return judging.confirmed(verdict, judging.judge_volume(request, again, evidence, deadline))
+
+    def _bench(self, host: HostRequest, request: GuestRequest, volume: str, deadline: Deadline) -> Bench:
+        key = (host.name, request)
+        up = self._benches.get(key)
+        if up is not None:
+            bench, life = up
+            if not bench.spoiled and volume in bench.shelf.places and self._answers(bench, deadline):
+                return bench
+            del self._benches[key]
+            life.close()
+        self._volume(volume, deadline)
+        life = self._stack.enter_context(ExitStack())
+        shelf = self._shelf(deadline)
+        life.callback(shelf.disk.unlink, missing_ok=True)
+        there = self.pool.host(host, deadline)
+        with step("set up a bench", host=host.name, kernel=request.kernel.name):
+            guest = life.enter_context(self._guest(there, request, deadline, ModulesRequest(), shelf.disk))
+        bench = Bench(guest, shelf)
+        self._benches[key] = (bench, life)
+        return bench
+
+    def _answers(self, bench: Bench, deadline: Deadline) -> bool:
+        try:
+            return bool(bench.guest.shell.run("true", deadline=deadline.at_most(20)))
+        except LabError as trouble:
+            emit("bench lost", guest=bench.guest.name, why=trouble.message)
+            return False
+
+    def _shelf(self, deadline: Deadline) -> Shelf:
+        disk = self.folder.path / f"shelf-{next(self._numbers)}.raw"
+        return build_shelf(self._volumes.values(), disk, deadline=deadline)
+
+    def _volume(self, name: str, deadline: Deadline) -> Volume:
+        if name not in self._volumes:
+            recipe = recipes[name]
+            key = recipe_key(recipe, deadline)
+            folder = self._stack.enter_context(
+                self.cache.use(
+                    "volume",
+                    key,
+                    lambda into: void(build(recipe, into, deadline)),
+                    deadline=deadline,
+                    title=f"volume {name}",
+                )
+            )
+            image = next(path for path in folder.iterdir() if path.is_file())
+            self._volumes[name] = Volume(image, recipe, recipe.manifest())
+        return self._volumes[name]
+
+
+def void(_built: object) -> None:
+    """Say that a value is not wanted."""
+
+
+def _kernel_facts(kernel: Kernel) -> dict[str, str]:
+    return {"kernel_version": kernel.release, "kernel_package": kernel.package_version}
