@@ -93,7 +93,7 @@ def _app(verb: str) -> typer.Typer:
     app = typer.Typer(
         name="lab", help=_ABOUT, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
-    app.callback()(_lab)
+    app.callback(invoke_without_command=True)(_lab)
     if verb in _VERBS and _exists(_VERBS[verb][0]):
         importlib.import_module(f"lab.commands.{_VERBS[verb][0]}").register(app)
         return app

@@ -86,12 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Begin a run if there are cells to run."""
     items: Sequence[pytest.Item] = getattr(session, "items", ())  # xdist's controller collects none
-    stops = session.testsfailed and not session.config.option.continue_on_collection_errors
+    worker = getattr(session.config, "workerinput", None)
+    stops = session.testsfailed and not session.config.option.continue_on_collection_errors and worker is None
     if any(CELL in item.stash for item in items) and not session.config.option.collectonly and not stops:
         from lab.engine.begin import begin, join  # noqa: PLC0415 - only where there are cells
         from lab.engine.items import file_order  # noqa: PLC0415 - likewise
 
-        worker = getattr(session.config, "workerinput", None)
         if worker is None:
             begin(session.config, file_order(items))
         else:
@@ -108,7 +108,7 @@ def pytest_lab_open_stage(settings: Settings, keep: bool) -> AbstractContextMana
 
 
 @pytest.fixture(scope="session")
-def lab_stage(pytestconfig: pytest.Config) -> Iterator[Stage]:
+def lab_stage(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Stage]:
     """The hosts and guests of this session (of this worker, under xdist)."""
     from lab.engine.begin import settings_of  # noqa: PLC0415 - only where there is a stage
 
@@ -116,7 +116,7 @@ def lab_stage(pytestconfig: pytest.Config) -> Iterator[Stage]:
     opened = pytestconfig.hook.pytest_lab_open_stage(config=pytestconfig, settings=settings_of(pytestconfig), keep=keep)
     with opened as stage:
         if RUN in pytestconfig.stash:
-            pytestconfig.stash[RUN].stage_opened(stage)
+            pytestconfig.stash[RUN].stage_opened(stage, request.session.items)
         yield stage
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,9 @@ class Stage(Protocol):
 
     def hosts(self) -> tuple[HostFacts, ...]:
         """The hosts that were brought up so far."""
+
+    def plan(self, cells: Sequence[Cell], deadline: Deadline) -> None:
+        """Hear which cells will come, and make ahead what takes long. What cannot be made is left to its cell."""
 
     def prepare(self, cell: Cell, evidence: Path, deadline: Deadline) -> AbstractContextManager[Prepared]:
         """Bring up what the cell needs.

@@ -73,6 +73,8 @@ class Attempt:
     def bring_up(self, stage: Stage) -> Iterator[None]:
         """Prepare the cell; it is undone at the end. What went wrong is in ``verdict`` and ``trouble``, not raised."""
         self.stage = stage
+        # Only now: the session's stage came up inside the first cell's set-up, and that is nobody's own time.
+        self.deadline, self._begun = Deadline(self.cell.limits.cell), time.monotonic()
         with ExitStack() as undo:
             with self._watched("bring-up"):
                 self._prepared = undo.enter_context(stage.prepare(self.cell, self.evidence, self.deadline))

@@ -92,7 +92,8 @@ class CellItem(pytest.Function):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where its scenario begins."""
-        return self.path, self.cell.line - 1, self.name
+        # Not the bare name: pytest would take its dots for those of a Python path and show them as "::".
+        return self.path, self.cell.line - 1, f"cell {self.name}"
 
     def _repr_failure_py(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None

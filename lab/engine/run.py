@@ -12,6 +12,7 @@ import pytest
 from _pytest.runner import call_and_report
 
 from lab import events
+from lab.deadline import Deadline
 from lab.engine import allure
 from lab.engine.attempt import Attempt
 from lab.engine.items import CellItem
@@ -24,6 +25,9 @@ from lab.staging import Stage
 from lab.verdict import Outcome, Verdict
 
 __all__ = ["VERDICT", "LabRun"]
+
+PLAN_SECONDS = 3600.0
+"""For building every image and snapshot of a run; a full cold build of the lab's own scenarios takes 10 minutes."""
 
 VERDICT = "lab_verdict"
 """The attribute of a cell's last report that holds its verdict as JSON; it travels from xdist's workers."""
@@ -47,9 +51,10 @@ class LabRun:
     _begun: float = field(default_factory=time.monotonic)
     _hosts: dict[str, HostFacts] = field(default_factory=dict)
 
-    def stage_opened(self, stage: Stage) -> None:
-        """A stage stands."""
+    def stage_opened(self, stage: Stage, items: Sequence[pytest.Item]) -> None:
+        """A stage stands; what its cells need is made ahead, in a time of its own."""
         self.record.accelerator(stage.accelerator)
+        stage.plan([item.cell for item in items if isinstance(item, CellItem)], Deadline(PLAN_SECONDS))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

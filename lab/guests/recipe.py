@@ -24,7 +24,10 @@ _MASKED = (
     "systemd-network-generator.service ldconfig.service systemd-journal-catalog-update.service "
     "systemd-sysusers.service systemd-update-done.service systemd-journal-flush.service systemd-binfmt.service "
     "sys-kernel-tracing.mount sys-kernel-debug.mount dev-mqueue.mount dev-hugepages.mount "
-    "systemd-udev-settle.service systemd-logind.service"
+    "systemd-udev-settle.service systemd-logind.service systemd-udev-trigger.service systemd-tmpfiles-setup.service "
+    "systemd-remount-fs.service systemd-modules-load.service systemd-sysctl.service systemd-user-sessions.service "
+    "modprobe@loop.service modprobe@fuse.service modprobe@dm_mod.service modprobe@configfs.service "
+    "modprobe@drm.service modprobe@efi_pstore.service systemd-update-utmp-runlevel.service"
 )
 
 
@@ -87,6 +90,9 @@ def _overlay(keys: Keys) -> dict[str, str]:
         "/etc/fstab": "",
         "/etc/machine-id": "c7055ead000040008000000000000001\n",
         "/usr/local/sbin/lab-net": _file("lab-net"),
+        "/etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\nForwardToConsole=no\n",
+        # sshd's own folder, which Debian makes by systemd-tmpfiles.
+        "/etc/systemd/system/ssh.service.d/lab.conf": "[Service]\nRuntimeDirectory=sshd\nExecStartPre=\n",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,8 @@ class XenStage:
     def plan(self, cells: Sequence[Cell], deadline: Deadline) -> None:
         """Make what is not in the cache yet, two things at a time, and note which volumes the benches need."""
         for name in dict.fromkeys(c.request.volume for c in cells if isinstance(c.request, NtfsRequest)):
-            self._volume(name, deadline)
+            with suppress(LabError):  # the cell that wants it will meet the same, and say so
+                self._volume(name, deadline)
         make_ahead(self.cache, self.keys, self.pool, cells, deadline=deadline)
 
     @contextmanager
@@ -217,10 +218,11 @@ class XenStage:
             del self._benches[key]
             life.close()
         self._volume(volume, deadline)
+        # The host first: what is entered last is undone first, and the guest must go before its host.
+        there = self.pool.host(host, deadline)
         life = self._stack.enter_context(ExitStack())
         shelf = self._shelf(deadline)
         life.callback(shelf.disk.unlink, missing_ok=True)
-        there = self.pool.host(host, deadline)
         with step("set up a bench", host=host.name, kernel=request.kernel.name):
             guest = life.enter_context(self._guest(there, request, deadline, ModulesRequest(), shelf.disk))
         bench = Bench(guest, shelf)

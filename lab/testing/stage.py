@@ -117,6 +117,9 @@ class FakeStage:
         """Those that cells and tests asked for."""
         return tuple(self._hosts.values())
 
+    def plan(self, cells: Sequence[Cell], deadline: Deadline) -> None:
+        """Nothing takes long here."""
+
     @contextmanager
     def prepare(self, cell: Cell, evidence: Path, deadline: Deadline) -> Iterator[Prepared]:
         """Bring up nothing, and leave a console log."""

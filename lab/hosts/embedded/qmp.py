@@ -44,6 +44,8 @@ class Qmp:
             HostError: QEMU refused, or is gone.
             DeadlineError: no answer in time.
         """
+        if self._loop.is_closed():
+            raise HostError(f"{self._name}: QMP {command}: the session is closed")
         return self._await(self._client.execute(command, dict(arguments or {})), command, deadline)
 
     def close(self) -> None:

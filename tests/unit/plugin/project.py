@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from lab.matrix.model import Matrix, MatrixCell
 from lab.run_record import read_matrix
+
+LAB = str(Path(sys.executable).with_name("lab"))
+"""The command of this environment, whatever PATH says."""
 
 SMALL = """\
 scenario: small
@@ -84,4 +88,4 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 @pytest.fixture
 def lab(project: Project) -> Callable[..., pytest.RunResult]:
     """The command ``lab`` in the project's folder, in a process of its own."""
-    return lambda *words: project.pytester.run("lab", *words)
+    return lambda *words: project.pytester.run(LAB, *words)

@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -33,12 +34,12 @@ def test_every_outcome_becomes_that_of_pytest(project: Project) -> None:
     result.assert_outcomes(passed=1, skipped=1, failed=2, errors=2)
     result.stdout.fnmatch_lines(
         [
-            "scenarios/small.lab.yaml::boot-4.17-web-pvh SKIPPED (*pvh-unsuppor*",
-            "*ERROR at setup of boot-4.20-web-pvh*",
+            "scenarios/small.lab.yaml::boot-4.17-web-pvh SKIPPED (*...)*",
+            "*ERROR at setup of cell boot-4.20-web-pvh*",
             "xen-4.20: no answer",
             "  hint: is there memory?",
             "  evidence: reports/*/evidence/small.boot-4.20-web-pvh-*",
-            "*ERROR at setup of live-4.17-to-4.20-web-pv*",
+            "*ERROR at setup of cell live-4.17-to-4.20-web-pv*",
             "a bug in the lab: KeyError: 'oops'",
             "*boot-4.20-web-pv*",
             "fail: same-boot: fail (expected 7d0c, observed 1111)",
@@ -73,28 +74,23 @@ def test_the_record_holds_every_outcome_with_its_reason(project: Project) -> Non
     assert {host.name for host in project.matrix().run.hosts} == {"xen-4.17", "xen-4.20"}
     assert project.matrix().run.accelerator == "tcg"
 
-
-def test_matrix_json_is_valid(project: Project) -> None:
-    project.script(EVERY_OUTCOME)
-    project.pytester.runpytest("scenarios")
     schema = json.loads(files("lab.matrix").joinpath("matrix.schema.json").read_text())
-    jsonschema.validate(json.loads((project.path / "reports/latest/matrix.json").read_text()), schema)
-
-
-def test_junit_tells_failures_from_errors(project: Project) -> None:
-    project.script(EVERY_OUTCOME)
-    project.pytester.runpytest("scenarios")
-    cases = {
-        case.attrib["name"]: [child.tag for child in case if child.tag != "properties"]
-        for case in ET.parse(project.path / "reports/latest/junit.xml").iter("testcase")  # noqa: S314 - our own file
-    }
-    assert cases == {
+    jsonschema.validate(json.loads((folder / "matrix.json").read_text()), schema)
+    assert _junit(folder / "junit.xml") == {
         "boot-4.17-web-pv": [],
         "boot-4.17-web-pvh": ["skipped"],
         "boot-4.20-web-pv": ["failure"],
         "boot-4.20-web-pvh": ["error"],
         "cold-4.17-to-4.20-web-pv": ["failure"],
         "live-4.17-to-4.20-web-pv": ["error"],
+    }
+
+
+def _junit(path: Path) -> dict[str, list[str]]:
+    """Test case -> the elements that say what came of it."""
+    return {
+        case.attrib["name"]: [child.tag for child in case if child.tag != "properties"]
+        for case in ET.parse(path).iter("testcase")  # noqa: S314 - our own file
     }
 
 
@@ -139,7 +135,9 @@ def test_an_expected_failure_is_skipped(project: Project) -> None:
     project.script("""{"*-pvh": failing("boots", "yes", "no")}""")
     result = project.pytester.runpytest("scenarios", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["SKIPPED * fail (known): boots: fail (expected yes, observed no); expected: libxl bug 7"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED * fail (known): boots: fail (expected yes, observed no); expected: libxl bug 7"]
+    )
     cell = project.cell("boot-4.20-web-pvh")
     assert (cell.outcome, cell.expected) == (Outcome.FAIL, True)
     assert result.ret == pytest.ExitCode.OK
@@ -175,7 +173,9 @@ def test_an_accepted_failure_is_skipped_until_it_expires(project: Project) -> No
     result = project.pytester.runpytest("scenarios", "-k", "4.20 and boot", "--lab-known", "other.yaml")
     result.assert_outcomes(failed=2)
     assert not project.cell("boot-4.20-web-pv").expected
-    assert project.cell("boot-4.20-web-pv").reason.endswith("; accepted only until 2001-01-31: https://bugs.example.org/1")
+    assert project.cell("boot-4.20-web-pv").reason.endswith(
+        "; accepted only until 2001-01-31: https://bugs.example.org/1"
+    )
 
 
 def test_an_accepted_failure_that_passes_is_reported(project: Project) -> None:
@@ -206,7 +206,7 @@ def test_lab_trouble_is_retried_once_and_shown_as_flaky(project: Project) -> Non
     assert (cell.outcome, cell.attempts, cell.flaky) == (Outcome.PASS, 2, True)
     assert cell.reason == "flaky: attempt 1 was an error: web: ssh died"
     assert [event["because"] for event in project.events("retry")] == ["web: ssh died"]
-    assert len([event for event in project.events("verdict")]) == 7
+    assert len(project.events("verdict")) == 7
     result.stdout.fnmatch_lines(["6 cells: 6 pass, 1 flaky"])
 
 
@@ -219,8 +219,9 @@ def test_a_retry_prepares_afresh_and_the_session_stage_stays(project: Project) -
     log = re.search(r"\['open'.*\]", result.stdout.str())
     assert log is not None
     name = "boot-4.17-web-pv"
-    assert log[0] == str(["open", f"prepare {name}", f"salvage {name}", f"prepare {name}", f"judge {name}"]
-                         + [f"undo {name}", "close"])
+    assert log[0] == str(
+        ["open", f"prepare {name}", f"salvage {name}", f"prepare {name}", f"judge {name}"] + [f"undo {name}", "close"]
+    )
 
 
 @pytest.mark.parametrize("options", [("--lab-retries", "0"), ("-o", "lab_retries=0")])

@@ -1,0 +1,245 @@
+"""The command line: exit codes, messages, and the same cells as pytest's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import cli
+from lab.errors import HostError, ScenarioError, UsageError
+from lab.wait import pause
+from tests.unit.plugin.project import LAB, Project
+
+Lab = Callable[..., pytest.RunResult]
+SMALL = "scenarios/small.lab.yaml"
+IDS = [
+    f"{SMALL}::{name}"
+    for name in (
+        "boot-4.17-web-pv",
+        "boot-4.17-web-pvh",
+        "boot-4.20-web-pv",
+        "boot-4.20-web-pvh",
+        "cold-4.17-to-4.20-web-pv",
+        "live-4.17-to-4.20-web-pv",
+    )
+]
+
+
+def test_list_run_and_pytest_name_the_same_cells(project: Project, lab: Lab) -> None:
+    listed = lab("list", "--json")
+    assert listed.ret == 0
+    document = json.loads(listed.stdout.str())
+    assert [cell["id"] for cell in document["cells"]] == IDS
+    assert document["scenarios"][0]["axes"]["host"] == ["4.17", "4.20"]
+    collected = project.pytester.runpytest("scenarios", "--collect-only", "-q")
+    assert [line for line in collected.outlines if "::" in line] == IDS
+    assert lab("run", "scenarios").ret == 0
+    assert [cell.id for cell in project.matrix().cells] == IDS
+    inside = subprocess.run(
+        (LAB, "list", "--json", "."), cwd=project.path / "scenarios", capture_output=True, check=True
+    )
+    assert [cell["id"] for cell in json.loads(inside.stdout)["cells"]] == IDS
+
+
+def test_list_shows_axes_counts_and_what_pairwise_leaves_out(project: Project, lab: Lab) -> None:
+    text = (project.path / SMALL).read_text().replace("scenario: small", "scenario: small\npairwise: true")
+    project.write(SMALL, text.replace("type: [pv, pvh]", "type: [pv, pvh], memory: [256M, 512M]"))
+    result = lab("list", "scenarios", "--brief")
+    assert result.outlines[:3] == [
+        f"{SMALL}:1: small",
+        "  boot, 4 cells; pairwise leaves out 4",
+        "  host      4.17, 4.20",
+    ]
+    assert result.outlines[-1] == "2 scenarios, 6 cells; pairwise leaves out 4 combinations"
+
+
+OUTCOMES = {
+    "{}": 0,
+    """{"*-pvh": Act(prepare=UnsupportedError("no", reason="no-pvh"))}""": 0,
+    """{"*-pvh": failing("a", "b", "c")}""": 1,
+    """{"*-pvh": Act(prepare=HostError("xen-4.20: gone"))}""": 3,
+    """{"*-pvh": Act(prepare=HostError("xen-4.20: gone")), "*-pv": failing("a", "b", "c")}""": 1,
+}
+
+
+@pytest.mark.parametrize(("script", "code"), OUTCOMES.items())
+def test_the_exit_code_of_a_run(project: Project, lab: Lab, script: str, code: int) -> None:
+    project.script(script)
+    result = lab("run", "-k", "4.20 and boot", "--retries", "0")
+    assert result.ret == code
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines(["small * boot *", "2 cells: *", "record: *", "report: *matrix.html"])
+    result.stdout.no_fnmatch_line("*test session starts*")
+
+
+def test_a_run_shows_progress_and_no_dots(project: Project, lab: Lab) -> None:
+    project.script("""{"*-pvh": failing("a", "b", "c")}""")
+    result = lab("run", "scenarios")
+    assert [line.partition("  (")[0].rpartition("  ")[0] for line in result.errlines if line.startswith("[")] == [
+        "[1/6] pass  boot-4.17-web-pv",
+        "[2/6] fail  boot-4.17-web-pvh",
+        "[3/6] pass  boot-4.20-web-pv",
+        "[4/6] fail  boot-4.20-web-pvh",
+        "[5/6] pass  cold-4.17-to-4.20-web-pv",
+        "[6/6] pass  live-4.17-to-4.20-web-pv",
+    ]
+    assert "FAILURES" not in result.stdout.str()
+
+
+def test_a_run_with_workers_and_options_of_pytest(project: Project, lab: Lab) -> None:
+    result = lab("run", "scenarios", "-n", "2", "--", "--junitxml", "mine.xml")
+    assert result.ret == 0
+    assert sorted(cell.id for cell in project.matrix().cells) == sorted(IDS)
+    assert (project.path / "mine.xml").exists()
+    assert project.matrix().run.command == "lab run scenarios -n 2 -- --junitxml mine.xml"
+    result.stderr.fnmatch_lines(["[[]6/6[]] pass *"])
+
+
+def test_a_run_speaks_json(project: Project, lab: Lab) -> None:
+    result = lab("run", "scenarios", "--json")
+    assert [cell["id"] for cell in json.loads(result.stdout.str())["cells"]] == IDS
+
+
+def test_plain_tests_count_too(project: Project, lab: Lab) -> None:
+    project.write("scenarios/test_plain.py", "def test_plain():\n    assert 1 == 2\n")
+    result = lab("run")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*FAILURES*", "*assert 1 == 2*", "6 cells: 6 pass", "*1 failed*"])
+
+
+def test_mistakes_end_with_2_and_their_places_alone(project: Project, lab: Lab) -> None:
+    project.write("scenarios/wrong.lab.yaml", "scenario: a\nhosts: {lab: {xen: 4.10}}\nguests: {w: {}}\nbogus: 1\n")
+    for verb in ("run", "list"):
+        result = lab(verb, "scenarios")
+        assert result.ret == 2
+        assert result.errlines == [
+            'scenarios/wrong.lab.yaml:2:20: hosts.lab.xen: 4.10 without quotes is a number (4.1); write "4.10"',
+            "scenarios/wrong.lab.yaml:3:13: guests.w: key 'release' is missing",
+            "scenarios/wrong.lab.yaml:4:1: unknown key 'bogus'; known here: scenario, why, limits, exclude, expect, "
+            "pairwise, hosts, guests, migrate, modules",
+        ]
+        assert result.stdout.str().strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "nix"), "ERROR: file or directory not found: nix"),
+        (("run", "-k", "nothing"), "error: no cell and no test matches, so nothing was tried"),
+        (("run", "--bogus"), "*No such option: --bogus*"),
+        (("nix",), "*No such command 'nix'.*"),
+        (("list", "nix"), "error: nix: no such file or folder"),
+        (("matrix", "--rows", "hsot"), "error: no axis 'hsot'; known: *"),
+        (("matrix", "nix"), "error: no run 'nix'; known: *"),
+        (("matrix", "--rows", "host", "--json"), "error: --rows and --columns are for the terminal; *"),
+    ],
+)
+def test_usage_errors_end_with_2(project: Project, lab: Lab, words: tuple[str, ...], message: str) -> None:
+    if words[0] == "matrix":
+        project.pytester.runpytest("scenarios", "-k", "cold")
+    result = lab(*words)
+    assert result.ret == 2
+    result.stderr.fnmatch_lines([message])
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_an_interrupted_run_ends_with_3_and_says_what_there_is(project: Project) -> None:
+    project.script("""{"boot-4.20-web-pv": Act(seconds=60)}""")
+    with subprocess.Popen((LAB, "run"), cwd=project.path, stderr=subprocess.PIPE, text=True) as session:
+        record = project.path / "reports/latest/run.jsonl"
+        for _ in range(600):
+            if record.exists() and f'"started", "id": "{IDS[2]}"' in record.read_text():
+                break
+            pause(0.05)
+        session.send_signal(signal.SIGINT)
+        _, said = session.communicate(timeout=60)
+    assert session.returncode == 3
+    assert said.splitlines()[-1] == f"interrupted; 2 of 6 cells have verdicts; record at {record.parent.resolve()}"
+    assert "Traceback" not in said
+
+
+def test_matrix_prints_every_format_and_writes_what_a_killed_run_could_not(project: Project, lab: Lab) -> None:
+    project.pytester.runpytest("scenarios")
+    folder = project.path / "reports/latest"
+    for name in ("html", "md", "json"):
+        (folder / f"matrix.{name}").unlink()
+    result = lab("matrix", "--rows", "type", "--columns", "host")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*type*4.17*4.20*", "6 cells: 6 pass"])
+    for form, name in (("md", "matrix.md"), ("html", "matrix.html"), ("json", "matrix.json")):
+        assert lab("matrix", "--format", form).stdout.str().rstrip("\n") == (folder / name).read_text().rstrip("\n")
+
+
+def test_diff_and_gate(project: Project, lab: Lab) -> None:
+    project.pytester.runpytest("scenarios")
+    base = (project.path / "reports/latest").resolve().name
+    project.script("""{"boot-4.20-web-pvh": failing("a", "b", "c")}""")
+    project.pytester.runpytest("scenarios")
+    changed = lab("diff", base)
+    assert changed.ret == 0
+    assert changed.outlines == [
+        f"{IDS[3]}: regressed: pass -> fail: a: fail (expected b, observed c)",
+        "6 cells: 1 regressed, 5 same",
+    ]
+    assert json.loads(lab("diff", base, "latest", "--json").stdout.str())["differences"][0]["change"] == "regressed"
+    no = lab("gate", "--baseline", base)
+    assert no.ret == 1
+    assert no.outlines == ["no", f"  {IDS[3]}: regressed: pass -> fail: a: fail (expected b, observed c)"]
+    known = "known:\n- {cell: '*-pvh', link: 'https://bugs.example.org/1', expires: 2999-01-31, because: b}\n"
+    project.write("known.yaml", known)
+    yes = lab("gate", "latest", "--baseline", base, "--known", "known.yaml")
+    assert yes.ret == 0
+    assert yes.outlines == ["yes", f"  note: {IDS[3]}: accepted until 2999-01-31 (https://bugs.example.org/1)"]
+    assert json.loads(lab("gate", "--baseline", base, "--json").stdout.str())["yes"] is False
+    assert lab("gate").ret == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "said"),
+    [
+        (HostError("xen-4.20: gone", hint="look"), 3, "error: xen-4.20: gone\n  hint: look\n"),
+        (UsageError("what?"), 2, "error: what?\n"),
+        (ScenarioError("a.lab.yaml:1:1: no"), 2, "a.lab.yaml:1:1: no\n"),
+        (KeyError("x"), 3, "error: KeyError: 'x'\n  this is a bug in the lab; `lab --debug` shows where\n"),
+        (KeyboardInterrupt(), 3, "interrupted\n"),
+    ],
+)
+def test_main_turns_every_exception_into_words_and_a_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trouble: BaseException, code: int, said: str
+) -> None:
+    def fail(_name: str | None, _reports: Path | None) -> None:
+        raise trouble
+
+    from lab.commands import matrix
+
+    monkeypatch.setattr(matrix, "matrix_of", fail)
+    assert cli.main(["matrix"]) == code
+    assert capsys.readouterr().err == said
+    if isinstance(trouble, Exception):
+        with pytest.raises(type(trouble)):
+            cli.main(["matrix", "--debug"])
+
+
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    overview = capsys.readouterr().out
+    for verb in ("list", "run", "matrix", "diff", "gate"):
+        assert f"\n  {verb} " in overview
+        assert cli.main([verb, "--help"]) == 0
+        assert f"lab {verb}" in capsys.readouterr().out.partition("Example")[2]
+    assert cli.main(["--version"]) == 0
+
+
+def test_help_imports_no_verb() -> None:
+    program = (
+        "import sys; from lab.cli import main; main(['--help'])\n"
+        "heavy = [name for name in sys.modules if name.startswith(('lab.commands.', 'pytest', 'rich', 'pydantic'))]\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run((sys.executable, "-c", program), check=True, capture_output=True)
