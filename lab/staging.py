@@ -66,7 +66,13 @@ class Stage(Protocol):
             AssertionError: the product failed already.
         """
 
-    def judge(self, cell: Cell, prepared: Prepared, evidence: Path, deadline: Deadline) -> Verdict:
+    def judge(
+        self,
+        cell: Cell,
+        prepared: Any,  # noqa: ANN401 - what this stage's own prepare() gave, of whatever type it knows it by
+        evidence: Path,
+        deadline: Deadline,
+    ) -> Verdict:
         """Put the cell's checks to what was brought up; raises like :meth:`prepare`."""
 
     def salvage(self, cell: Cell, evidence: Path) -> None:
@@ -82,7 +88,7 @@ class Stage(Protocol):
     def guest(self, host: HostRequest, request: GuestRequest, deadline: Deadline) -> AbstractContextManager[Guest]:
         """A guest that runs on ``host``; raises like :meth:`prepare`."""
 
-    def move(self, guest: Guest, target: HostRequest, how: str, deadline: Deadline) -> None:
+    def move(self, guest: Any, target: HostRequest, how: str, deadline: Deadline) -> None:  # noqa: ANN401 - as in judge
         """Move a guest: ``how`` is cold, save-restore or live; raises like :meth:`prepare`."""
 
     def volume(self, name: str, deadline: Deadline) -> AbstractContextManager[Volume]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.events import step
-from lab.hosts.embedded.qemu import Machine, Wiring, make_overlay, start_machine
+from lab.hosts.embedded.qemu import HARDWARE, Machine, Wiring, make_overlay, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
 from lab.hosts.embedded.snapshot import boot_of, obtain_snapshot
 from lab.hosts.host import Host
@@ -73,9 +73,10 @@ def embedded_host(
         make_overlay(snapshot.disk, "qcow2", folder / "disk.qcow2", deadline=deadline)
         wiring = Wiring(folder, sockets, folder / "disk.qcow2", network)
         booting = boot_of(recipe, snapshot.image)
+        hardware = HARDWARE.argv(accelerator, recipe.station)
         with step("resume a host", host=recipe.name):
             machine = stack.enter_context(
-                start_machine(recipe.name, wiring, accelerator, booting, incoming=snapshot.memory, deadline=deadline)
+                start_machine(recipe.name, wiring, hardware, booting, incoming=snapshot.memory, deadline=deadline)
             )
             ssh = SshNetwork(sockets, keys.user, keys.known_host("lab"))
             ssh.add(recipe.name, address="127.0.0.1", port=machine.ssh_port(deadline))

@@ -37,8 +37,11 @@ class Hardware:
         """
         return "host" if accelerator == "kvm" else "max,-smap,-smep,-cx16,-xsave,-pku"
 
-    def argv(self, accelerator: str) -> tuple[str, ...]:
-        """The part of the command line that must be the same at a snapshot's making and at its return."""
+    def argv(self, accelerator: str, station: int) -> tuple[str, ...]:
+        """The part of the command line that must be the same at a snapshot's making and at its return.
+
+        ``station`` (0-255) tells this host's network card from those of other hosts on the switch.
+        """
         return (
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", f"{self.machine},accel={accelerator}", "-cpu", self.cpu(accelerator)),
@@ -47,7 +50,7 @@ class Hardware:
             # Disks of guests are plugged in while the host runs; SCSI needs no PCI hotplug in dom0 for that.
             *("-device", "virtio-scsi-pci,id=scsi"),
             *("-device", "virtio-net-pci,netdev=nat,mac=52:54:00:77:00:01"),
-            *("-device", "virtio-net-pci,netdev=shared,mac=52:54:00:77:00:02"),
+            *("-device", f"virtio-net-pci,netdev=shared,mac=52:54:00:77:01:{station:02x}"),
             *("-device", "virtio-rng-pci"),
         )
 
@@ -162,14 +165,14 @@ class Machine:
 
 @contextmanager
 def start_machine(
-    name: str, wiring: Wiring, accelerator: str, boot: Boot, *, incoming: Path | None, deadline: Deadline
+    name: str, wiring: Wiring, hardware: tuple[str, ...], boot: Boot, *, incoming: Path | None, deadline: Deadline
 ) -> Iterator[Machine]:
-    """Run QEMU; it is killed at the end. ``incoming`` is a snapshot's memory to return to instead of booting.
+    """Run QEMU on ``hardware`` (:meth:`Hardware.argv`); it is killed at the end. ``incoming`` is a snapshot's memory to return to instead of booting.
 
     Raises:
         HostError: QEMU does not start; its last words are in the message.
     """
-    argv = [PROGRAM, *HARDWARE.argv(accelerator), *wiring.argv(name), *boot.argv()]
+    argv = [PROGRAM, *hardware, *wiring.argv(name), *boot.argv()]
     if incoming is not None:
         argv += ["-incoming", f"exec:zstd -dc < {shlex.quote(str(incoming))}"]
     log = wiring.folder / "qemu.log"

@@ -63,6 +63,11 @@ class EmbeddedRecipe:
         return host_address(self.xen)
 
     @property
+    def station(self) -> int:
+        """Its number on the shared network, no other host's."""
+        return int(self.xen.partition(".")[2])
+
+    @property
     def xen_args(self) -> str:
         """The hypervisor's command line."""
         return "console=com1 com1=115200 dom0_mem=1024M,max:1024M loglvl=all guest_loglvl=all noreboot"

@@ -58,7 +58,7 @@ def obtain_snapshot(
 ) -> Iterator[Snapshot]:
     """The snapshot of a recipe under an accelerator, made if it is not in the cache."""
     with obtain_host_image(cache, recipe, deadline=deadline) as image:
-        argv = HARDWARE.argv(accelerator)
+        argv = HARDWARE.argv(accelerator, recipe.station)
         key = fingerprint(
             "snapshot 1", image.key, argv, qemu_version(deadline), recipe.xen_args, recipe.dom0_args, _WARM
         )
@@ -79,8 +79,9 @@ def _take(
         sockets = Path(short)
         # Nobody else is on this network: the snapshot must not see other hosts.
         wiring = Wiring(folder, sockets, folder / "disk.qcow2", None)
+        hardware = HARDWARE.argv(accelerator, recipe.station)
         with start_machine(
-            recipe.name, wiring, accelerator, boot_of(recipe, image), incoming=None, deadline=deadline
+            recipe.name, wiring, hardware, boot_of(recipe, image), incoming=None, deadline=deadline
         ) as machine:
             network = SshNetwork(sockets, keys.user, keys.known_host("lab"))
             network.add(recipe.name, address="127.0.0.1", port=machine.ssh_port(deadline))
