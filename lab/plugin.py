@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.engine.stash import ATTEMPT, CELL, RUN, SUFFIX
+from lab.engine.stash import ATTEMPT, CELL, MISTAKEN, RUN, SUFFIX
 
 if TYPE_CHECKING:  # see above
     from lab.deadline import Deadline
@@ -76,6 +76,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.hookimpl(tryfirst=True)  # a plugin that shuffles, or runs the last failures first, has the last word
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put quick verdicts first, unless the user named single cells and so an order."""
+    worker = hasattr(config, "workerinput")
+    if worker and config.stash.get(MISTAKEN, False) and not config.option.continue_on_collection_errors:
+        items.clear()  # xdist would run what can be collected; pytest alone would not
     if any(CELL in item.stash for item in items) and not any("::" in argument for argument in config.args):
         from lab.engine.items import quick_first  # noqa: PLC0415 - only where there are cells
 

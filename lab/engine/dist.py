@@ -21,13 +21,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)  # pluggy validates before xdist has declared its hooks
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:  # noqa: ANN401 - xdist's own type
-        """Begin a run as soon as the first worker has said which cells there are.
-
-        Raises:
-            Interrupted: a scenario file holds mistakes. xdist alone would run the rest, which pytest would not.
-        """
-        if self._mistaken and not self._config.option.continue_on_collection_errors:
-            raise pytest.Session.Interrupted("mistakes in scenario files")
+        """Begin a run as soon as the first worker has said which cells there are."""
         if RUN in self._config.stash or not any(f"{SUFFIX}::" in node_id for node_id in ids):
             return
         from lab.engine.begin import begin  # noqa: PLC0415 - only where there are cells
@@ -38,3 +32,12 @@ class Controller:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A scenario file with mistakes, in a worker."""
         self._mistaken |= report.failed and report.nodeid.endswith(SUFFIX)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Exit as pytest does without xdist, which would call them failed tests."""
+        if self._mistaken and session.exitstatus in {
+            pytest.ExitCode.TESTS_FAILED,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        }:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED

@@ -19,7 +19,7 @@ from _pytest._code.code import (
 from lab.engine.attempt import Attempt, verdict_of
 from lab.engine.expectation import Answer, answer
 from lab.engine.names import known_names
-from lab.engine.stash import ATTEMPT, CELL, PLACE
+from lab.engine.stash import ATTEMPT, CELL, MISTAKEN, PLACE
 from lab.errors import LabError, ScenarioError
 from lab.report.sign import broken, words
 from lab.scenario.cell import Cell
@@ -59,6 +59,7 @@ class ScenarioFile(pytest.File):
         try:
             cells = load(self.path, root=self.config.rootpath, known=known_names())
         except ScenarioError as mistakes:
+            self.config.stash[MISTAKEN] = True
             raise self.CollectError(str(mistakes)) from None
         for place, cell in enumerate(cells):
             yield CellItem.of(self, cell, place)

@@ -11,13 +11,16 @@ if TYPE_CHECKING:  # every session of every user imports this module
     from lab.engine.run import LabRun
     from lab.scenario.cell import Cell
 
-__all__ = ["ATTEMPT", "CELL", "PLACE", "RUN", "SUFFIX"]
+__all__ = ["ATTEMPT", "CELL", "MISTAKEN", "PLACE", "RUN", "SUFFIX"]
 
 SUFFIX = ".lab.yaml"
 """How the names of scenario files end."""
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Of an item: its cell. Items without it are none of the lab's."""
+
+MISTAKEN: pytest.StashKey[bool] = pytest.StashKey()
+"""Of the configuration: a scenario file holds mistakes."""
 
 PLACE: pytest.StashKey[int] = pytest.StashKey()
 """Of a cell's item: its number in its file, whatever order it runs in."""

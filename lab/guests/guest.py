@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, GuestError, LabError
 from lab.events import emit, step
 from lab.guests.image import GuestImage
+from lab.guests.testinfra import testinfra_host
 from lab.hosts.host import Host
 from lab.hypervisor import (
     DiskSpec,
@@ -112,6 +114,20 @@ class Guest:
         log = f"/var/log/xen/console/guest-{self.name}.log"
         done = self.host.shell.run("sh", "-c", f"cat {log} 2>/dev/null | tail -c 400000", deadline=deadline)
         return done.text
+
+    @property
+    def testinfra(self) -> Any:  # noqa: ANN401 - testinfra makes its modules' attributes at run time
+        """A testinfra host bound to this guest, wherever it moves."""
+        return testinfra_host(self.name, lambda: self.shell)
+
+    def reconnect(self, deadline: Deadline) -> bool:
+        """Open a new shell where the guest is now, after a reboot, say; always True.
+
+        Raises:
+            GuestError, HostError: it does not answer.
+        """
+        self._reach(deadline)
+        return True
 
     def _reach(self, deadline: Deadline) -> None:
         """Open a shell through the host where the guest is now."""

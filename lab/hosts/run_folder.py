@@ -120,7 +120,7 @@ def _processes_of(path: Path) -> tuple[int, ...]:
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes()
             program = words.partition(b"\0")[0].rpartition(b"/")[2]
-            if program in {b"qemu-system-x86_64", b"ssh", b"qemu-img", b"vde_switch"} and any(
+            if program in {b"qemu-system-x86_64", b"ssh", b"qemu-img"} and any(
                 name in words for name in names
             ):
                 found.append(int(folder.name))

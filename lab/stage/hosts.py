@@ -13,8 +13,8 @@ from lab.errors import HostError, UsageError
 from lab.guests.image import obtain_boot_files
 from lab.hosts.embedded.accelerator import Accelerator, choose_accelerator
 from lab.hosts.embedded.host import embedded_host
-from lab.hosts.embedded.network import private_network
-from lab.hosts.embedded.recipe import embedded_recipe
+from lab.hosts.embedded.network import PrivateNetwork, private_network
+from lab.hosts.embedded.recipe import embedded_recipe, embedded_versions
 from lab.hosts.embedded.snapshot import obtain_snapshot
 from lab.hosts.host import Host
 from lab.hosts.run_folder import RunFolder
@@ -53,9 +53,10 @@ class HostPool:
             )
 
     @cached_property
-    def network(self) -> Path:
-        """The switch that all hosts of this stage share, and nobody else."""
-        return self._stack.enter_context(private_network(self.run.sockets / "net", deadline=Deadline(10)))
+    def network(self) -> PrivateNetwork:
+        """What all hosts of this stage share, and nobody else."""
+        stations = [embedded_recipe(version, self.keys).station for version in embedded_versions()]
+        return self._stack.enter_context(private_network(self.run.sockets / "net", stations, deadline=Deadline(10)))
 
     def up(self) -> tuple[Host, ...]:
         """The hosts that are up, in the order in which they came."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.events import step
+from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.embedded.qemu import HARDWARE, Machine, Wiring, make_overlay, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
 from lab.hosts.embedded.snapshot import boot_of, obtain_snapshot
@@ -56,7 +57,7 @@ def embedded_host(
     keys: Keys,
     run: RunFolder,
     *,
-    network: Path | None,
+    network: PrivateNetwork | None,
     accelerator: str,
     deadline: Deadline,
 ) -> Iterator[Host]:
@@ -71,7 +72,7 @@ def embedded_host(
     with ExitStack() as stack:
         snapshot = stack.enter_context(obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline))
         make_overlay(snapshot.disk, "qcow2", folder / "disk.qcow2", deadline=deadline)
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", network)
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", network and (network, recipe.station))
         booting = boot_of(recipe, snapshot.image)
         hardware = HARDWARE.argv(accelerator, recipe.station)
         with step("resume a host", host=recipe.name):

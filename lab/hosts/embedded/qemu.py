@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import HostError
+from lab.hosts.embedded.network import NETS, PrivateNetwork
 from lab.hosts.embedded.qmp import Qmp
 from lab.process import last_line, run, spawn
 from lab.wait import wait_until
@@ -50,7 +51,7 @@ class Hardware:
             # Disks of guests are plugged in while the host runs; SCSI needs no PCI hotplug in dom0 for that.
             *("-device", "virtio-scsi-pci,id=scsi"),
             *("-device", "virtio-net-pci,netdev=nat,mac=52:54:00:77:00:01"),
-            *("-device", f"virtio-net-pci,netdev=shared,mac=52:54:00:77:01:{station:02x}"),
+            *(word for card in _cards(station) for word in ("-device", card)),
             *("-device", "virtio-rng-pci"),
         )
 
@@ -78,18 +79,24 @@ class Boot:
 class Wiring:
     """What may differ from start to start: files and sockets in ``folder``, the ``network``.
 
-    ``network`` is the folder of a VDE switch, or None for a host that sees nobody.
+    ``network`` is what hosts share, and this host's number there; None for a host that sees nobody.
     """
 
     folder: Path
     sockets: Path
     disk: Path
-    network: Path | None
+    network: tuple[PrivateNetwork, int] | None
 
     @property
     def console(self) -> Path:
         """Everything that Xen and dom0 say on the serial port."""
         return self.folder / "console.log"
+
+    def _netdev(self, net: str) -> str:
+        if self.network is None:
+            return f"hubport,id={net},hubid={NETS.index(net)}"
+        network, station = self.network
+        return f"stream,id={net},server=off,addr.type=unix,addr.path={network.socket(net, station)}"
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The rest of the command line. restrict=on: nothing inside can reach anything outside."""
@@ -97,12 +104,14 @@ class Wiring:
             *("-name", name, "-pidfile", str(self.folder / "qemu.pid")),
             *("-drive", f"if=none,id=root,file={self.disk},format=qcow2,cache=unsafe,discard=unmap"),
             *("-netdev", "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
-            # Not QEMU's multicast sockets: they echo a host's own packets, and its bridge then looks for its guests
-            # on the wire (seen as shells that stall for a minute).
-            *("-netdev", f"vde,id=shared,sock={self.network}" if self.network else "hubport,id=shared,hubid=0"),
+            *(word for net in NETS for word in ("-netdev", self._netdev(net))),
             *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
             *("-qmp", f"unix:{self.sockets / 'qmp'},server=on,wait=off"),
         )
+
+
+def _cards(station: int) -> list[str]:
+    return [f"virtio-net-pci,netdev={net},mac=52:54:00:77:{card:02x}:{station:02x}" for card, net in enumerate(NETS, 1)]
 
 
 @dataclass(frozen=True, slots=True)

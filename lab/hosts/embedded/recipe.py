@@ -13,6 +13,9 @@ from lab.keys import Keys
 
 __all__ = ["DOM0_MODULES", "EmbeddedRecipe", "embedded_recipe", "embedded_versions"]
 
+MOVES = "10.78"
+"""Likewise of the network for migrations."""
+
 _SUITES = {"4.14": "bullseye", "4.17": "bookworm", "4.20": "trixie"}
 
 NETWORK = "10.77"
@@ -59,8 +62,8 @@ class EmbeddedRecipe:
 
     @property
     def address(self) -> str:
-        """Its address on the shared network."""
-        return host_address(self.xen)
+        """Where it takes in guests that move: its address on the network for migrations."""
+        return f"{MOVES}.{self.xen}"
 
     @property
     def station(self) -> int:
@@ -145,6 +148,10 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
         "/etc/systemd/network/10-lab-nat.network": "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nLinkLocalAddressing=no\n",
         "/etc/systemd/network/20-lab-bridge.netdev": "[NetDev]\nName=xenbr0\nKind=bridge\n[Bridge]\nSTP=no\nForwardDelaySec=0\n",
         "/etc/systemd/network/20-lab-port.network": "[Match]\nName=eth1\n[Network]\nBridge=xenbr0\nLinkLocalAddressing=no\n",
+        # As large as a frame may be: each packet costs an emulated card the same.
+        "/etc/systemd/network/25-lab-moves.network": (
+            f"[Match]\nName=eth2\n[Link]\nMTUBytes=65000\n[Network]\nAddress={MOVES}.{xen}/16\nLinkLocalAddressing=no\n"
+        ),
         "/etc/systemd/network/30-lab-shared.network": (
             f"[Match]\nName=xenbr0\n[Network]\nAddress={host_address(xen)}/16\nLinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n"
         ),

@@ -1,4 +1,7 @@
-"""A project with a small scenario and a stage that follows a script."""
+"""A project with a small scenario and a stage that follows a script.
+
+pytester forgets what a session inside this process has imported; so what such a session needs is imported here.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from lab import plugin as _plugin  # noqa: F401 - see the docstring
+from lab.engine import begin as _begin  # noqa: F401 - see the docstring
+from lab.engine import dist as _dist  # noqa: F401 - see the docstring
+from lab.engine import requests as _requests  # noqa: F401 - see the docstring
 from lab.matrix.model import Matrix, MatrixCell
+from lab.report import terminal as _terminal  # noqa: F401 - see the docstring
+from lab.report import write as _write  # noqa: F401 - see the docstring
 from lab.run_record import read_matrix
+from lab.testing import stage as _stage  # noqa: F401 - see the docstring
 
 LAB = str(Path(sys.executable).with_name("lab"))
 """The command of this environment, whatever PATH says."""
@@ -48,7 +58,7 @@ class Project:
         self.pytester = pytester
         self.path = pytester.path
         self.write("scenarios/small.lab.yaml", SMALL)
-        self.write("pytest.ini", "[pytest]\n")
+        self.write("pytest.ini", "[pytest]\naddopts = -p no:hypothesispytest\n")  # 0.6 s to import, for nothing
 
     def write(self, name: str, text: str) -> Path:
         """A file of the project."""

@@ -167,7 +167,7 @@ def test_a_session_without_scenarios_makes_no_record_and_imports_nothing_of_weig
         "    assert not set(heavy) & set(sys.modules)\n",
     )
     (project.path / "conftest.py").unlink()
-    result = project.pytester.runpytest_subprocess("test_plain.py", "-p", "no:hypothesispytest")
+    result = project.pytester.runpytest_subprocess("test_plain.py")
     result.assert_outcomes(passed=1)
     assert not (project.path / "reports").exists()
 
