@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from lab.deadline import Deadline
 from lab.errors import CacheError, LabError
@@ -23,7 +23,7 @@ from lab.wait import wait_until
 __all__ = ["Cache", "Entry", "fingerprint"]
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """A short, stable name for what ``parts`` (anything JSON can say) describe."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
@@ -71,7 +71,12 @@ class Cache:
         final = self.folder(kind, key)
         with self._locked(kind, key, deadline) as lock:
             if not final.is_dir():
-                self._take(lock, fcntl.LOCK_EX, final, deadline)
+                wait_until(
+                    _waiting(final),
+                    lambda: _alone_or_built(lock, final),
+                    deadline=deadline,
+                    interval=0.5,
+                )
                 if not final.is_dir():
                     with step(f"build {title or kind}", key=key):
                         _build(final, build)
@@ -132,7 +137,11 @@ class Cache:
     @staticmethod
     def _take(lock: IO[str], mode: int, path: Path, deadline: Deadline) -> None:
         # Going from shared to exclusive drops the lock in between (flock(2)), so the caller looks again afterwards.
-        wait_until(f"{path}: another run is building it", lambda: _try(lock, mode), deadline=deadline, interval=0.5)
+        wait_until(_waiting(path), lambda: _try(lock, mode), deadline=deadline, interval=0.5)
+
+
+def _waiting(path: Path) -> str:
+    return f"the end of another run's work on {path}"
 
 
 def _try(lock: IO[str], mode: int) -> bool:
@@ -142,6 +151,17 @@ def _try(lock: IO[str], mode: int) -> bool:
         # A failed conversion has already dropped what was held (flock(2)); a later try starts afresh.
         return False
     return True
+
+
+def _alone_or_built(lock: IO[str], final: Path) -> bool:
+    if _try(lock, fcntl.LOCK_EX):
+        return True
+    # Whoever has built it meanwhile keeps its lock, shared, as long as it uses the thing: minutes, hours.
+    if _try(lock, fcntl.LOCK_SH) and final.is_dir():
+        return True
+    # Nobody gets it alone while two that wait both hold it shared.
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return False
 
 
 def _build(final: Path, build: Callable[[Path], None]) -> None:

@@ -7,15 +7,15 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
 from lab import __version__
+from lab.commands.call import Call
 from lab.errors import EXIT_LAB, LabError, ScenarioError
 
-__all__ = ["Call", "main"]
+__all__ = ["main"]
 
 _VERBS = {
     "doctor": ("doctor", "What this machine can do, and the command that mends what is missing."),
@@ -33,14 +33,6 @@ _VERBS = {
 
 _INTERRUPTED = 130
 """What typer makes of a KeyboardInterrupt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of the command, as verbs find it in their context: ``extra`` are the words after ``--``."""
-
-    words: tuple[str, ...] = ()
-    extra: tuple[str, ...] = field(default=())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--lab-reports", metavar="DIR", help="where records of runs go (default: LAB_REPORTS or reports)")
     group.addoption("--lab-known", metavar="FILE", help="accepted failures (default: scenarios/known.yaml if there)")
-    group.addoption("--lab-keep", action="store_true", help="keep hosts and guests up when the session ends")
+    group.addoption("--lab-keep", action="store_true", help="after a failure keep the stage up for a look")
     parser.addini("lab_retries", "as --lab-retries", default="1")
 
 
@@ -115,12 +115,18 @@ def lab_stage(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> It
     """The hosts and guests of this session (of this worker, under xdist)."""
     from lab.engine.begin import settings_of  # noqa: PLC0415 - only where there is a stage
 
-    keep = bool(pytestconfig.getoption("lab_keep"))
-    opened = pytestconfig.hook.pytest_lab_open_stage(config=pytestconfig, settings=settings_of(pytestconfig), keep=keep)
+    # Nobody can look inside one of several workers, which have no terminal either.
+    keep = bool(pytestconfig.getoption("lab_keep")) and not hasattr(pytestconfig, "workerinput")
+    settings = settings_of(pytestconfig)
+    opened = pytestconfig.hook.pytest_lab_open_stage(config=pytestconfig, settings=settings, keep=keep)
     with opened as stage:
         if RUN in pytestconfig.stash:
             pytestconfig.stash[RUN].stage_opened(stage, request.session.items)
         yield stage
+        if keep:
+            from lab.engine.linger import linger  # noqa: PLC0415 - only for who asks for it
+
+            linger(request.session, settings)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def run(
     return Completed(words, process.returncode, stdout, stderr, time.monotonic() - start)
 
 
-def spawn(
+def spawn(  # noqa: PLR0913 - the part of Popen that the lab uses
     *argv: str,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -139,8 +140,6 @@ def kill_children() -> None:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

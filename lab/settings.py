@@ -21,7 +21,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """``LAB_CACHE`` or the XDG cache folder, ``LAB_SAMPLES``, ``LAB_REPORTS`` or ``reports``, ``LAB_ACCELERATOR``."""
+        """As ``LAB_CACHE``, ``LAB_SAMPLES``, ``LAB_REPORTS`` and ``LAB_ACCELERATOR`` say; an empty one says nothing."""
         env = os.environ
         xdg = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         samples = env.get("LAB_SAMPLES")

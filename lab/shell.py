@@ -115,25 +115,9 @@ class SshNetwork:
                 master.wait()
 
     def _master(self, alias: str, deadline: Deadline, watch: Callable[[], None]) -> subprocess.Popen[bytes]:
-        socket, log = self.folder / alias, self.folder / f"{alias}.log"
+        log = self.folder / f"{alias}.log"
         while True:
-            with log.open("wb") as words:
-                *ssh, name = self.argv(alias)
-                master = spawn(
-                    *ssh, "-M", "-N", name, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words.fileno()
-                )
-            try:
-                wait_until(
-                    f"ssh to {alias}",
-                    lambda: socket.exists() or master.poll() is not None,
-                    deadline=deadline.at_most(40),
-                    interval=0.05,
-                )
-            except BaseException as trouble:
-                master.kill()
-                master.wait()
-                if not isinstance(trouble, DeadlineError):
-                    raise
+            master = self._try(alias, log, deadline)
             if master.poll() is None:
                 return master
             if deadline.expired:
@@ -141,3 +125,27 @@ class SshNetwork:
                 raise HostError(f"{alias}: no ssh connection within {deadline.seconds:g} s: {reason}")
             watch()
             pause(0.3)
+
+    def _try(self, alias: str, log: Path, deadline: Deadline) -> subprocess.Popen[bytes]:
+        """A master that is connected, or has ended."""
+        socket = self.folder / alias
+        # A master that was killed leaves its socket, and with that in its way ssh goes on without being a master.
+        socket.unlink(missing_ok=True)
+        with log.open("wb") as words:
+            *ssh, name = self.argv(alias)
+            master = spawn(
+                *ssh, "-M", "-N", name, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words.fileno()
+            )
+        try:
+            wait_until(
+                f"ssh to {alias}",
+                lambda: socket.exists() or master.poll() is not None,
+                deadline=deadline.at_most(40),
+                interval=0.05,
+            )
+        except BaseException as trouble:
+            master.kill()
+            master.wait()
+            if not isinstance(trouble, DeadlineError):
+                raise
+        return master

@@ -12,7 +12,7 @@ __all__ = ["FINDING_OUTCOMES", "Check", "Finding", "Outcome", "Verdict", "worst"
 class Outcome(Enum):
     """What came of a cell, ordered best to worst; :func:`worst` relies on the order."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - an outcome
     SKIPPED = "skipped"
     UNSUPPORTED = "unsupported"
     FAIL = "fail"

@@ -35,7 +35,7 @@ def loading_checks(loadings: Iterable[Loading], *, prefix: str = "module-loads")
 
 def listed_check(loadings: Iterable[Loading], seen: Observation) -> Check:
     """The guest's own list names every module that was loaded as a file."""
-    wanted = {module_name(loading.name) for loading in loadings if loading.state != "builtin"}
+    wanted = {module_name(loading.name) for loading in loadings if loading.state == "live"}
     missing = sorted(wanted - seen.modules)
     return Check.that(
         "modules-listed",

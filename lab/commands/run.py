@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from lab.cli import Call
+from lab.commands.call import call_of
 from lab.engine.door import run as run_session
 from lab.errors import UsageError
 
@@ -40,11 +40,13 @@ def run(  # noqa: PLR0913 - one parameter an option
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
     known: Annotated[Path | None, typer.Option(metavar="FILE", help="Accepted failures.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="Tries more, when the lab was at fault.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep hosts and guests up afterwards.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="After a failure, keep the stage up for a look.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print matrix.json instead of the table.")] = False,
 ) -> int:
     """Run pytest on the scenarios, in this process."""
-    call = context.obj if isinstance(context.obj, Call) else Call()
+    if keep and workers > 1:
+        raise UsageError("--keep is for one stage, and -n makes several", hint="leave out -n")
+    call = call_of(context)
     arguments = list(paths or _default())
     arguments += ["-k", select] if select else []
     arguments += ["-n", str(workers)] if workers > 1 else []

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ __all__ = ["Archive", "Package", "suite_sources"]
 FRESH_SECONDS = 20 * 3600.0
 """How long a resolved set of versions is trusted before the suite is asked again: a nightly run always asks."""
 
-# Suites that have a security archive (Debian 10 and later name it SUITE-security); testing and unstable have none of use.
+# Suites that have a security archive (Debian 11 and later name it SUITE-security); testing and unstable have none of
+# use.
 _SECURITY = frozenset({"bullseye", "bookworm", "trixie"})
 
 
@@ -107,13 +109,15 @@ class Archive:
     def _folder(self) -> Path:
         return self.cache.root / "apt" / f"{self.suite}-{self.arch}"
 
-    def _remembered(self, question: list[object], resolve: object, deadline: Deadline) -> list[list[str]]:
+    def _remembered(
+        self, question: list[object], resolve: Callable[[], list[list[str]]], deadline: Deadline
+    ) -> list[list[str]]:
         answers = self._folder / "answers"
         answer = answers / f"{fingerprint(question)}.json"
         if answer.exists() and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
             return [list(pair) for pair in json.loads(answer.read_text())]
         self._refresh(deadline)
-        found: list[list[str]] = resolve()  # type: ignore[operator]  # a closure of this class
+        found = resolve()
         answers.mkdir(parents=True, exist_ok=True)
         half = answer.with_suffix(f".{os.getpid()}")
         half.write_text(json.dumps(found))

@@ -48,10 +48,10 @@ done
 /bin/busybox mount --move /dev /root/dev
 /bin/busybox umount /sys /proc
 exec /bin/busybox switch_root /root "$init"
-"""
+"""  # noqa: E501 - lines of a shell script
 
 
-def build_initrd(
+def build_initrd(  # noqa: PLR0913 - what goes in, where it is put together, and where it goes
     kernel: Kernel, wanted: Iterable[str], busybox: Path, into: Path, *, work: Path, deadline: Deadline
 ) -> None:
     """Write to ``into`` an initrd that loads ``wanted`` (those that are not built in) and switches to root=.

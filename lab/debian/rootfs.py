@@ -72,7 +72,10 @@ class Rootfs:
             f"--architectures={self.arch}",
             f"--include={','.join(self.packages)}",
             # update-initramfs would run for half a minute for a file that the lab does not use.
-            "--essential-hook=mkdir -p $1/etc/initramfs-tools; echo update_initramfs=no > $1/etc/initramfs-tools/update-initramfs.conf",
+            (
+                "--essential-hook=mkdir -p $1/etc/initramfs-tools; "
+                "echo update_initramfs=no > $1/etc/initramfs-tools/update-initramfs.conf"
+            ),
             *(f"--dpkgopt=path-exclude={path}" for path in _NOT_WANTED),
             *_proxies(deadline),
             f"--customize-hook=cp -a {overlay}/. $1/",

@@ -144,6 +144,9 @@ class LabRun:
             after: pytest.Item | None = nextitem
             if item.session.shouldfail or item.session.shouldstop:
                 after = None
+            if after is None and item.config.getoption("lab_keep"):
+                # The stage stays up for a look, and whoever looks wants this cell's verdict, too, before that.
+                after = item.session  # type: ignore[assignment] # as below
             # Before another attempt only what is the item's own goes: its file's chain of nodes is still needed.
             after = item.parent if again else after  # type: ignore[assignment] # teardown_exact only asks for its chain
             reports.append(call_and_report(item, "teardown", log=False, nextitem=after))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from lab.hypervisor import (
 from lab.scenario.cell import GuestRequest
 from lab.shell import SshShell
 
-__all__ = ["Address", "Guest", "start_guest"]
+__all__ = ["Address", "Guest", "domain_spec", "start_guest"]
 
 _NETWORK = "10.77.128"
 """Where guests live on the shared network 10.77.0.0/16."""
@@ -67,7 +68,6 @@ class Guest:
     folder: Path
     disks: dict[str, tuple[Path, str]] = field(default_factory=dict)
     """Target (xvda) -> image here and its serial on hosts."""
-    _stack: ExitStack = field(default_factory=ExitStack)
     _here: ExitStack = field(default_factory=ExitStack)
 
     def attach(self, image: Path, *, read_only: bool, deadline: Deadline, sector: int = 512) -> str:
@@ -158,26 +158,51 @@ class Guest:
         """Remove the domain wherever it is, and its disks; never raises, says what it could not do."""
         self._here.close()
         deadline = Deadline(30)
-        for what, action in (
-            ("destroy", lambda: self.domain.destroy(deadline)),
-            ("undefine", lambda: self.domain.undefine(deadline)),
-            *(
-                (f"unplug {serial}", lambda serial=serial: self.host.disks.unplug(serial, deadline=deadline))
-                for _, serial in self.disks.values()
-            ),
-        ):
-            try:
-                action()
-            except LabError as trouble:
-                emit("undo failed", what=f"{what} {self.name}", why=trouble.message)
+        _undo(f"destroy {self.name}", partial(self.domain.destroy, deadline))
+        _undo(f"undefine {self.name}", partial(self.domain.undefine, deadline))
+        for _image, serial in self.disks.values():
+            _undo(f"unplug {serial} {self.name}", partial(self.host.disks.unplug, serial, deadline=deadline))
+
+
+def _undo(what: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except LabError as trouble:
+        emit("undo failed", what=what, why=trouble.message)
 
 
 def _there(serial: str) -> str:
     return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
 
 
+def domain_spec(  # noqa: PLR0913 - the parts of a guest
+    name: str, request: GuestRequest, address: Address, *, boot: str, init: str, disks: Iterable[DiskSpec], host: Host
+) -> DomainSpec:
+    """What libvirt is told of a guest. ``boot`` is the folder on ``host`` with its kernel and initrd."""
+    pvh = request.type == "pvh"
+    return DomainSpec(
+        name=name,
+        uuid=str(uuid.uuid4()),
+        type=request.type,
+        memory_mib=request.memory,
+        vcpus=1,
+        kernel=f"{boot}/vmlinux",
+        initrd=f"{boot}/initrd",
+        cmdline=(
+            f"root=/dev/xvda rw console=hvc0 net.ifnames=0 quiet mitigations=off init={init} lab.ip={address.ip}/16"
+        ),
+        disks=tuple(disks),
+        interfaces=(InterfaceSpec(address.mac, host.bridge),),
+        # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
+        tsc_native=pvh,
+        # TCG's nested paging and a PAE kernel: the guest would spin for ever at its first CPUID of Xen's leaves.
+        hap=not (pvh and request.kernel.arch == "i386"),
+        tags=(("run", host.tag or "lab"),),
+    )
+
+
 @contextmanager
-def start_guest(
+def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it lives
     name: str,
     host: Host,
     request: GuestRequest,
@@ -197,45 +222,34 @@ def start_guest(
         GuestError: libvirt refuses it, or it does not come up; its last words are in the message.
     """
     disk = folder / f"{name}.raw"
-    image.copy_disk(disk, deadline=deadline)
-    serial = f"{name[-15:]}-xvda"
-    path = host.disks.plug(disk, serial, read_only=False, sector=512, deadline=deadline)
-    boot = host.mount(image.boot.disk, image.boot.key, deadline=deadline)
-    held = {"xvda": (disk, serial)}
-    disks = [DiskSpec(path, "xvda")]
+    held = {"xvda": (disk, f"{name[-15:]}-xvda")}
     if shelf is not None:
         held["xvdb"] = (shelf, f"{name[-15:]}-xvdb")
-        there = host.disks.plug(shelf, held["xvdb"][1], read_only=True, sector=512, deadline=deadline)
-        disks.append(DiskSpec(there, "xvdb", readonly=True))
-    spec = DomainSpec(
-        name=name,
-        uuid=str(uuid.uuid4()),
-        type=request.type,
-        memory_mib=request.memory,
-        vcpus=1,
-        kernel=f"{boot}/vmlinux",
-        initrd=f"{boot}/initrd",
-        cmdline=(
-            f"root=/dev/xvda rw console=hvc0 net.ifnames=0 quiet mitigations=off init={image.init} "
-            f"lab.ip={address.ip}/16"
-        ),
-        disks=tuple(disks),
-        interfaces=(InterfaceSpec(address.mac, host.bridge),),
-        # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
-        tsc_native=request.type == "pvh",
-        hap=not (request.type == "pvh" and request.kernel.arch == "i386"),
-        tags=(("run", host.tag or "lab"),),
-    )
-    xml = domain_xml(spec)
-    validate(xml)
-    (folder / f"{name}.xml").write_text(xml)
-    domain = host.connection.define(xml, deadline)
-    guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, held)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(disk.unlink, missing_ok=True)
+        image.copy_disk(disk, deadline=deadline)
+        with ExitStack() as unplugging:
+            disks = []
+            for target, (file, serial) in held.items():
+                read_only = target != "xvda"
+                path = host.disks.plug(file, serial, read_only=read_only, sector=512, deadline=deadline)
+                unplugging.callback(_unplug, host, serial)
+                disks.append(DiskSpec(path, target, readonly=read_only))
+            boot = host.mount(image.boot.disk, image.boot.key, deadline=deadline)
+            spec = domain_spec(name, request, address, boot=boot, init=image.init, disks=disks, host=host)
+            xml = domain_xml(spec)
+            validate(xml)
+            (folder / f"{name}.xml").write_text(xml)
+            domain = host.connection.define(xml, deadline)
+            # From here on they are the guest's, and go where it goes.
+            unplugging.pop_all()
+        guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, held)
+        undoing.callback(guest.undo)
         with step("start a guest", guest=name, host=host.name):
             domain.start(deadline)
-            guest._reach(deadline)
+            guest.reconnect(deadline)
         yield guest
-    finally:
-        guest.undo()
-        disk.unlink(missing_ok=True)
+
+
+def _unplug(host: Host, serial: str) -> None:
+    _undo(f"unplug {serial}", partial(host.disks.unplug, serial, deadline=Deadline(10)))

@@ -9,7 +9,7 @@ from lab.shell import Shell
 
 __all__ = ["Observation", "observe", "start_sentinel", "write_keepsake"]
 
-_KEEPSAKE = "/var/tmp/lab-keepsake"
+_KEEPSAKE = "/var/tmp/lab-keepsake"  # noqa: S108 - inside a guest that has no other users
 _SENTINEL = "/run/lab-sentinel"
 
 _SCRIPT = rf"""

@@ -18,7 +18,8 @@ _COMMON = ("openssh-server", "kmod", "iproute2", "python3", "fdisk")
 # Under emulation each of these costs a guest seconds, and no check needs them.
 _MASKED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer "
-    "logrotate.timer man-db.timer getty@tty1.service getty-static.service console-getty.service serial-getty@hvc0.service "
+    "logrotate.timer man-db.timer getty@tty1.service getty-static.service console-getty.service "
+    "serial-getty@hvc0.service "
     "networking.service systemd-networkd.service systemd-timesyncd.service systemd-tmpfiles-clean.timer "
     "systemd-random-seed.service systemd-update-utmp.service systemd-pstore.service kmod-static-nodes.service "
     "systemd-network-generator.service ldconfig.service systemd-journal-catalog-update.service "
@@ -38,6 +39,7 @@ def guest_rootfs(system: str, release: str, userland: str, keys: Keys) -> Rootfs
         system: ``debian`` boots systemd as an installed machine does; ``probe`` boots a script, in seconds.
         release: the Debian suite.
         userland: i386 or amd64.
+        keys: who may log in, and what the guest proves itself with.
 
     Raises:
         UnknownNameError: no such system.

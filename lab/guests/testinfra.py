@@ -20,7 +20,7 @@ SECONDS = 60.0
 """What one command of a test may take."""
 
 
-class _ShellBackend(BaseBackend):
+class _ShellBackend(BaseBackend):  # type: ignore[misc]  # testinfra ships no types
     """Runs testinfra's commands by a :class:`lab.shell.Shell` asked for anew each time: a guest may have moved."""
 
     NAME = "lab"

@@ -14,7 +14,8 @@ from lab.shell import Shell
 
 __all__ = ["push_modules"]
 
-# depmod(8) reads these beside the modules themselves: without modules.builtin, modprobe would not know what is built in.
+# depmod(8) reads these beside the modules themselves: without modules.builtin, modprobe would not know what is built
+# in.
 _INDEX = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
+from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
 from lab.ntfs.ondisk.volume_information import DIRTY, read_flags
 from lab.ntfs.partitions import partitions
@@ -45,8 +46,8 @@ class NtfsVolume:
 
     @property
     def name(self) -> str:
-        """How reports call it: ``disk.img`` or ``disk.img#2``."""
-        return f"{self.origin.name}#{self.partition}" if self.partition else self.origin.name
+        """How reports call it: ``disk.img``, or ``disk.img:p2`` for what is in a partition."""
+        return f"{self.origin.name}:p{self.partition}" if self.partition else self.origin.name
 
     def copy(self, into: Path, deadline: Deadline) -> Path:
         """A raw file of this volume alone, sparse, with its spare boot sector if there is one.
@@ -55,7 +56,7 @@ class NtfsVolume:
             ImageError: it cannot be read or written.
             DeadlineError: it was not done in time.
         """
-        target = into / f"{self.name.replace('#', '-')}.raw"
+        target = into / f"{self.name.replace(':', '-')}.raw"
         try:
             with self.raw.open("rb") as source, target.open("wb") as file:
                 _copy(source, file, self.offset, self.boot.size + self.boot.sector, deadline)
@@ -136,7 +137,7 @@ def _volumes(file: BinaryIO, origin: Path, raw: Path) -> Iterator[NtfsVolume]:
         return
     for partition in partitions(file):
         if _is_ntfs(file, partition.offset):
-            place = f"{origin}#{partition.number}"
+            place = f"{origin}:p{partition.number}"
             boot = _boot(file, partition.offset, min(size, partition.offset + partition.size), place)
             yield NtfsVolume(origin, raw, partition.offset, boot, partition.number)
 
@@ -158,26 +159,8 @@ def _boot(file: BinaryIO, offset: int, end: int, place: str) -> Boot:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, offset: int, length: int, deadline: Deadline) -> None:
-    """Bytes that are all zero become holes; holes of the source are skipped unread where it can tell them."""
-    chunk = 1 << 20
-    end = min(offset + length, source.seek(0, os.SEEK_END))
-    target.truncate(end - offset)
-    at = offset
-    while at < end:
-        deadline.check(f"copying {source.name}")
-        at = min(_next_data(source, at), end)
-        source.seek(at)
-        read = source.read(min(chunk, end - at))
-        if not read:
-            return
-        if read.strip(b"\0"):
-            target.seek(at - offset)
-            target.write(read)
-        at += len(read)
-
-
-def _next_data(source: BinaryIO, at: int) -> int:
-    try:
-        return os.lseek(source.fileno(), at, os.SEEK_DATA)
-    except OSError:  # ENXIO: a hole up to the end; EINVAL: a device, which has none
-        return at if stat.S_ISBLK(os.fstat(source.fileno()).st_mode) else source.seek(0, os.SEEK_END)
+    """Bytes that are all zero become holes."""
+    target.truncate(min(length, source.seek(0, os.SEEK_END) - offset))
+    for at, chunk in nonzero_chunks(source, offset, length, deadline):
+        target.seek(at)
+        target.write(chunk)

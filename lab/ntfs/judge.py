@@ -70,9 +70,7 @@ def judge(manifest: Manifest, state: State, observation: Mapping[str, Any], *, l
     checks += _mount_checks(seen, seen.mount)
     if observation.get("operation") == "mount":
         return _of_mount(seen, seen.mount, state, checks)
-    found = diff(manifest, seen.manifest)
-    checks += _content_checks(found, seen.errors, manifest, seen.manifest)
-    return _of_content(seen, manifest, state, checks, found)
+    return _of_unknown(seen, checks) if manifest.is_unsure("") else _of_content(seen, manifest, state, checks)
 
 
 def _crash_or_hang(seen: Observation, lines: Sequence[str]) -> Verdict | None:
@@ -181,9 +179,21 @@ def _of_mount(seen: Observation, mount: Mount, state: State, checks: Sequence[Ch
     return _sound(seen, mount, state, checks)
 
 
-def _of_content(
-    seen: Observation, manifest: Manifest, state: State, checks: Sequence[Check], found: Sequence[Difference]
-) -> Verdict:
+def _of_unknown(seen: Observation, checks: Sequence[Check]) -> Verdict:
+    """Not even the root's names are known: what can be told is how it mounts, and that it does no harm."""
+    broken = [check for check in checks if check.outcome is Outcome.FAIL]
+    if broken:
+        finding = Finding.DAMAGED if _was_written(broken) else Finding.DEGRADED
+        return _verdict(seen, finding, Outcome.FAIL, checks, broken)
+    shows = f"it shows {len(seen.manifest.entries)} names, with {len(seen.errors)} errors"
+    return Verdict(
+        Outcome.UNSUPPORTED, f"no-truth: nobody knows what the volume holds; {shows}", tuple(checks), facts=seen.facts
+    )
+
+
+def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
+    found = diff(manifest, seen.manifest)
+    checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]
     if found:
         reason = f"wrong-data: {_first_of(found)}"

@@ -31,9 +31,6 @@ from lab.verdict import FINDING_OUTCOMES, Check, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
 
-READ_SECONDS = 60.0
-"""How long a driver may take over one small volume under emulation; they take 1-3 s."""
-
 
 def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, deadline: Deadline) -> Verdict:
     """The guest runs the kernel that was asked for, and its modules load."""
@@ -89,19 +86,18 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
 
 
 def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
-    """Mount, read everything, compare with what the recipe says; and the volume is as it was."""
+    """Mount, read everything, compare with what is known of it; and the volume is as it was."""
     if request.operation != "read":
         raise UsageError(f"operation {request.operation!r} is not there yet", hint="use operations: [read]")
     bench = prepared.bench
-    place = bench.shelf.places[request.volume]
-    untouched = bench.shelf.digest(request.volume)
-    document = bench.read(prepared.driver, request.volume, seconds=READ_SECONDS, deadline=deadline)
+    specimen = bench.shelf.places[request.volume].specimen
+    untouched = bench.shelf.digest(request.volume, deadline)
+    document = bench.read(prepared.driver, request.volume, seconds=specimen.reading_seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
-    recipe = place.volume.recipe
-    verdict = check_volume(place.volume.manifest, recipe.state, document, log=log, folder=evidence, run_folder=evidence)
+    verdict = check_volume(specimen.manifest, specimen.state, document, log=log, folder=evidence, run_folder=evidence)
     if blames(verdict):
         bench.spoiled = bench.spoiled or verdict.reason
-    same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume))
+    same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume, deadline))
     keep_guest(bench.guest, evidence, deadline=deadline)
     outcome, reason = verdict.outcome, verdict.reason
     if same.outcome is Outcome.FAIL:
@@ -110,7 +106,7 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
         verdict,
         outcome=outcome,
         reason=reason,
-        checks=(*verdict.checks, same),
+        checks=(*verdict.checks, same, *specimen.doubt_checks()),
         facts={**prepared.facts, **verdict.facts},
         evidence=_files(evidence),
     )

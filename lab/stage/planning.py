@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from lab.cache import Cache
 from lab.deadline import Deadline
@@ -50,11 +50,7 @@ def _make_guest(cache: Cache, keys: Keys, request: GuestRequest, deadline: Deadl
 def _both(jobs: list[Callable[[], None]], deadline: Deadline) -> None:
     workers = ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
     try:
-        running = [workers.submit(job) for job in jobs]
-        _, late = wait(running, timeout=deadline.remaining(), return_when=FIRST_EXCEPTION)
-        if late and deadline.expired:
-            raise DeadlineError(f"images and snapshots: not all made within {deadline.seconds:g} s")
-        wait(running, timeout=deadline.remaining())
+        _await([workers.submit(job) for job in jobs], deadline)
     except BaseException:
         # Ctrl-C came to this thread; the builders sit in programs that do not hear it.
         workers.shutdown(wait=False, cancel_futures=True)
@@ -62,3 +58,10 @@ def _both(jobs: list[Callable[[], None]], deadline: Deadline) -> None:
         raise
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
+
+
+def _await(running: list[Future[None]], deadline: Deadline) -> None:
+    _, late = wait(running, timeout=deadline.remaining(), return_when=FIRST_EXCEPTION)
+    if late and deadline.expired:
+        raise DeadlineError(f"images and snapshots: not all made within {deadline.seconds:g} s")
+    wait(running, timeout=deadline.remaining())

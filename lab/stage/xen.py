@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from lab.keys import Keys
 from lab.matrix.model import HostFacts
 from lab.ntfs.drivers import drivers
 from lab.ntfs.shelf import Shelf, build_shelf
+from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, build, recipe_key, recipes
 from lab.process import run
 from lab.scenario.cell import (
@@ -41,24 +42,24 @@ from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.hosts import HostPool
 from lab.stage.planning import make_ahead
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
-from lab.verdict import Verdict
+from lab.verdict import Outcome, Verdict
 
 __all__ = ["XenStage", "open_stage"]
 
 
 @contextmanager
-def open_stage(settings: Settings, *, keep: bool = False) -> Iterator[XenStage]:
+def open_stage(settings: Settings, *, keep: bool = False, specimens: Iterable[Specimen] = ()) -> Iterator[XenStage]:
     """A stage for one session; everything it brought up is gone at the end, however the end comes.
 
-    With ``keep``, its hosts stay until somebody presses Enter (see ``lab run --keep``).
+    With ``keep``, the guest of the first cell that fails stays as long as the stage. ``specimens`` are volumes that no
+    recipe made; cells may name them like those of recipes.
     """
     cache = Cache(settings.cache)
     with run_folder(cache) as folder, ExitStack() as stack:
         keys = Keys.of(cache, deadline=Deadline(30))
         pool = HostPool(cache, keys, folder, settings.accelerator, stack)
-        stage = XenStage(cache, keys, folder, pool, stack)
-        if keep:
-            stack.callback(stage.linger)
+        stage = XenStage(cache, keys, folder, pool, stack, {one.name: one for one in specimens})
+        stage.keep = keep
         yield stage
 
 
@@ -71,10 +72,15 @@ class XenStage:
     folder: RunFolder
     pool: HostPool
     _stack: ExitStack
+    specimens: Mapping[str, Specimen] = field(default_factory=dict)
+    keep: bool = False
+    """Whether the next guest on which a cell fails is to stay."""
     _benches: dict[tuple[str, GuestRequest], tuple[Bench, ExitStack]] = field(default_factory=dict)
     _volumes: dict[str, Volume] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 250)))
     _last: list[Guest] = field(default_factory=list)
+    _failed: bool = False
+    """Whether the cell in hand has failed."""
 
     @property
     def accelerator(self) -> str:
@@ -89,7 +95,7 @@ class XenStage:
         """Make what is not in the cache yet, two things at a time, and note which volumes the benches need."""
         for name in dict.fromkeys(c.request.volume for c in cells if isinstance(c.request, NtfsRequest)):
             with suppress(LabError):  # the cell that wants it will meet the same, and say so
-                self._volume(name, deadline)
+                self._specimen(name, deadline)
         make_ahead(self.cache, self.keys, self.pool, cells, deadline=deadline)
 
     @contextmanager
@@ -98,17 +104,18 @@ class XenStage:
     ) -> Iterator[PreparedGuest | PreparedMove | PreparedVolume]:
         """See :class:`lab.staging.Stage`."""
         self._last.clear()
+        self._failed = False
         match cell.request:
             case MigrationRequest() as request:
                 source = self.pool.host(request.source, deadline)
                 target = self.pool.host(request.target, deadline)
-                with self._guest(source, request.guest, deadline, request.modules) as guest:
+                with self._cell_guest(source, request.guest, deadline, request.modules) as guest:
                     start_sentinel(guest.shell, deadline=deadline)
                     write_keepsake(guest.shell, deadline=deadline)
                     yield PreparedMove(guest, source, target, _kernel_facts(guest.image.boot.kernel))
             case BootRequest() as request:
                 host = self.pool.host(request.host, deadline)
-                with self._guest(host, request.guest, deadline, request.modules) as guest:
+                with self._cell_guest(host, request.guest, deadline, request.modules) as guest:
                     yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
             case NtfsRequest() as request:
                 if request.stage != "xen":
@@ -123,6 +130,14 @@ class XenStage:
         self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
     ) -> Verdict:
         """See :class:`lab.staging.Stage`."""
+        self._failed = True  # until there is a verdict that says otherwise
+        verdict = self._judge(cell, prepared, evidence, deadline)
+        self._failed = verdict.outcome in {Outcome.FAIL, Outcome.ERROR}
+        return verdict
+
+    def _judge(
+        self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
+    ) -> Verdict:
         match cell.request, prepared:
             case MigrationRequest() as request, PreparedMove():
                 return judging.judge_move(request, prepared, evidence, deadline)
@@ -166,11 +181,22 @@ class XenStage:
         finally:
             copy.unlink(missing_ok=True)
 
-    def linger(self) -> None:
-        """Say how to look inside, and wait."""
-        for host in self.pool.up():
-            print(f"{host.name}: {' '.join(host.network.argv(host.name))}")  # noqa: T201 - somebody at a terminal asked for it
-        input("hosts are kept; press Enter to take them down ")
+    @contextmanager
+    def _cell_guest(
+        self, host: Host, request: GuestRequest, deadline: Deadline, modules: ModulesRequest
+    ) -> Iterator[Guest]:
+        """A guest for one cell; if that fails and the stage is to be kept, the guest is, too. One is enough memory."""
+        with ExitStack() as life:
+            guest = life.enter_context(self._guest(host, request, deadline, modules))
+            try:
+                yield guest
+            except BaseException:
+                self._failed = True
+                raise
+            finally:
+                if self.keep and self._failed:
+                    self.keep = False
+                    self._stack.push(life.pop_all())
 
     @contextmanager
     def _guest(
@@ -217,7 +243,7 @@ class XenStage:
                 return bench
             del self._benches[key]
             life.close()
-        self._volume(volume, deadline)
+        self._specimen(volume, deadline)
         # The host first: what is entered last is undone first, and the guest must go before its host.
         there = self.pool.host(host, deadline)
         life = self._stack.enter_context(ExitStack())
@@ -238,7 +264,11 @@ class XenStage:
 
     def _shelf(self, deadline: Deadline) -> Shelf:
         disk = self.folder.path / f"shelf-{next(self._numbers)}.raw"
-        return build_shelf(self._volumes.values(), disk, deadline=deadline)
+        own = (Specimen.of(volume) for volume in self._volumes.values())
+        return build_shelf((*self.specimens.values(), *own), disk, deadline=deadline)
+
+    def _specimen(self, name: str, deadline: Deadline) -> Specimen:
+        return self.specimens.get(name) or Specimen.of(self._volume(name, deadline))
 
     def _volume(self, name: str, deadline: Deadline) -> Volume:
         if name not in self._volumes:

@@ -14,13 +14,13 @@ from lab.deadline import Deadline
 from lab.events import step
 from lab.matrix.model import HostFacts
 from lab.ntfs.volumes import Volume, recipes
-from lab.process import Completed
 from lab.scenario.cell import Cell, GuestRequest, HostRequest
 from lab.staging import Guest, Prepared
+from lab.testing.shell import FakeShell
 from lab.verdict import Check, Outcome, Verdict
 from lab.wait import pause, wait_until
 
-__all__ = ["PASS", "Act", "FakeGuest", "FakeShell", "FakeStage", "failing"]
+__all__ = ["PASS", "Act", "FakeGuest", "FakeStage", "failing"]
 
 PASS = Verdict.of([Check.equal("same-boot", "7d0c", "7d0c")])
 
@@ -48,21 +48,6 @@ class _Prepared:
     @property
     def facts(self) -> Mapping[str, str]:
         return self.act.facts
-
-
-@dataclass(slots=True)
-class FakeShell:
-    """Answers what it was told to answer, by the whole command; anything else ends with status 127."""
-
-    answers: dict[str, str] = field(default_factory=dict)
-
-    def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:  # noqa: ARG002 - as in Shell
-        """The answer of ``argv``."""
-        deadline.check(argv[0])
-        command = " ".join(argv)
-        if command not in self.answers:
-            return Completed(argv, 127, b"", f"sh: {argv[0]}: not found".encode())
-        return Completed(argv, 0, self.answers[command].encode(), b"")
 
 
 @dataclass(slots=True)

@@ -28,14 +28,13 @@ class Accelerator:
     why: str
 
 
-def choose_accelerator(
+def choose_accelerator(  # noqa: PLR0913 - what to boot, on what, and where to remember what came of it
     cache: Cache, wanted: str, *, kernel: Path, initrd: Path, device: Path = Path("/dev/kvm"), deadline: Deadline
 ) -> Accelerator:
     """KVM only where a kernel truly boots under it within 5 s, else TCG. The answer is remembered until a reboot.
 
-    Args:
-        wanted: ``auto`` probes; ``tcg`` or ``kvm`` is taken at its word.
-        kernel: a Linux kernel; ``initrd``: one of the lab's own, which says so and powers off at ``lab.probe``.
+    ``wanted`` is ``auto`` to probe; ``tcg`` and ``kvm`` are taken at their word. ``initrd`` is one of the lab's own,
+    which says so on its console and powers off at ``lab.probe``; ``kernel`` is any Linux kernel that it fits.
 
     Raises:
         UsageError: ``wanted`` is something else.
@@ -54,7 +53,9 @@ def choose_accelerator(
         found = _probe(kernel, initrd, deadline)
     emit("accelerator", name=found.name, why=found.why)
     answer.parent.mkdir(parents=True, exist_ok=True)
-    answer.write_text(json.dumps({"name": found.name, "why": found.why}))
+    half = answer.with_suffix(f".{os.getpid()}")
+    half.write_text(json.dumps({"name": found.name, "why": found.why}))
+    half.replace(answer)
     return found
 
 

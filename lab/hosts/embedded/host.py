@@ -51,7 +51,7 @@ class _ScsiShelf:
 
 
 @contextmanager
-def embedded_host(
+def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
     cache: Cache,
     recipe: EmbeddedRecipe,
     keys: Keys,
@@ -72,7 +72,8 @@ def embedded_host(
     with ExitStack() as stack:
         snapshot = stack.enter_context(obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline))
         make_overlay(snapshot.disk, "qcow2", folder / "disk.qcow2", deadline=deadline)
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", network and (network, recipe.station))
+        port = None if network is None else (network, recipe.station)
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", port)
         booting = boot_of(recipe, snapshot.image)
         hardware = HARDWARE.argv(accelerator, recipe.station)
         with step("resume a host", host=recipe.name):

@@ -1,7 +1,7 @@
 """The networks that the embedded hosts of one stage share: hubs inside a QEMU without a machine, on Unix sockets.
 
-Two of them: the guests' network behind every host's bridge, and one for migrations alone, with frames of 64 KiB. With
-the usual 1500 bytes an emulated network card moves 2 MB/s, since each packet costs the same.
+Two of them: the guests' network behind every host's bridge, and one for migrations alone, so that neither a guest's
+traffic nor a bridge comes between.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def private_network(folder: Path, stations: Iterable[int], *, deadline: Deadline
     """Hubs with a port for each of ``stations``; ``folder`` is made here, and only its owner may enter.
 
     Unlike QEMU's multicast sockets a hub does not send a host its own packets back, which made bridges look for their
-    guests on the wire (seen as shells that stalled for a minute). Unlike VDE's switch it takes frames over 1504 bytes.
+    guests on the wire (seen as shells that stalled for a minute). Unlike VDE's switch it needs no further package.
 
     Raises:
         HostError: QEMU does not start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +35,11 @@ class Qmp:
         Raises:
             HostError: nobody listens.
         """
-        self._await(self._client.connect(str(self._socket)), "connect", deadline)
+        try:
+            self._await(self._client.connect(str(self._socket)), "connect", deadline)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None, /, *, deadline: Deadline) -> Any:  # noqa: ANN401 - QMP answers are JSON
@@ -52,11 +57,9 @@ class Qmp:
         """Hang up; QEMU goes on."""
         if self._loop.is_closed():
             return
-        try:
+        # QEMU may have gone first, and a session with nobody is already over.
+        with suppress(HostError, DeadlineError):
             self._await(self._client.disconnect(), "disconnect", Deadline(2))
-        except (HostError, DeadlineError):
-            # QEMU has gone first, and a session with nobody is already over.
-            pass
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
         self._loop.close()

@@ -37,7 +37,8 @@ DOM0_MODULES = (
 # Seconds each under emulation, and nothing here needs them (ifupdown alone: 17-24 s).
 _MASKED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer "
-    "logrotate.timer man-db.timer getty@tty1.service getty-static.service console-getty.service serial-getty@hvc0.service "
+    "logrotate.timer man-db.timer getty@tty1.service getty-static.service console-getty.service "
+    "serial-getty@hvc0.service "
     "networking.service systemd-binfmt.service systemd-machined.service systemd-timesyncd.service "
     "systemd-tmpfiles-clean.timer libvirt-guests.service xendomains.service systemd-random-seed.service "
     "systemd-update-utmp.service apparmor.service keyboard-setup.service console-setup.service "
@@ -130,7 +131,10 @@ def embedded_recipe(xen: str, keys: Keys) -> EmbeddedRecipe:
                 f"systemctl mask {_MASKED}",
                 "systemctl enable ssh systemd-networkd libvirtd.service; rm -f /etc/ssh/ssh_host_*",
                 # The model must come last among the x86 ones, so that a real CPU still finds its own first.
-                'sed -i "0,/<\\/arch>/s//<include filename=\\x27x86_lab.xml\\x27\\/><\\/arch>/" /usr/share/libvirt/cpu_map/index.xml',
+                (
+                    'sed -i "0,/<\\/arch>/s//<include filename=\\x27x86_lab.xml\\x27\\/><\\/arch>/" '
+                    "/usr/share/libvirt/cpu_map/index.xml"
+                ),
                 "rm -rf /var/lib/apt/lists/* /var/cache/apt/* /boot/initrd.img*",
             ),
         ),
@@ -144,16 +148,22 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
         "/etc/hosts": "127.0.0.1 localhost\n" + "".join(f"{host_address(v)} xen-{v}\n" for v in _SUITES),
         "/etc/fstab": "",
         # A machine id that is there saves the first-boot logic of systemd.
-        "/etc/machine-id": f"{'%032x' % int(xen.replace('.', ''))}\n",
-        "/etc/systemd/network/10-lab-nat.network": "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nLinkLocalAddressing=no\n",
-        "/etc/systemd/network/20-lab-bridge.netdev": "[NetDev]\nName=xenbr0\nKind=bridge\n[Bridge]\nSTP=no\nForwardDelaySec=0\n",
-        "/etc/systemd/network/20-lab-port.network": "[Match]\nName=eth1\n[Network]\nBridge=xenbr0\nLinkLocalAddressing=no\n",
-        # As large as a frame may be: each packet costs an emulated card the same.
+        "/etc/machine-id": f"{int(xen.replace('.', '')):032x}\n",
+        "/etc/systemd/network/10-lab-nat.network": (
+            "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nLinkLocalAddressing=no\n"
+        ),
+        "/etc/systemd/network/20-lab-bridge.netdev": (
+            "[NetDev]\nName=xenbr0\nKind=bridge\n[Bridge]\nSTP=no\nForwardDelaySec=0\n"
+        ),
+        "/etc/systemd/network/20-lab-port.network": (
+            "[Match]\nName=eth1\n[Network]\nBridge=xenbr0\nLinkLocalAddressing=no\n"
+        ),
         "/etc/systemd/network/25-lab-moves.network": (
-            f"[Match]\nName=eth2\n[Link]\nMTUBytes=65000\n[Network]\nAddress={MOVES}.{xen}/16\nLinkLocalAddressing=no\n"
+            f"[Match]\nName=eth2\n[Network]\nAddress={MOVES}.{xen}/16\nLinkLocalAddressing=no\n"
         ),
         "/etc/systemd/network/30-lab-shared.network": (
-            f"[Match]\nName=xenbr0\n[Network]\nAddress={host_address(xen)}/16\nLinkLocalAddressing=no\nConfigureWithoutCarrier=yes\n"
+            f"[Match]\nName=xenbr0\n[Network]\nAddress={host_address(xen)}/16\nLinkLocalAddressing=no\n"
+            "ConfigureWithoutCarrier=yes\n"
         ),
         # xenconsoled writes every guest's console to /var/log/xen/console/guest-NAME.log, also after its death.
         "/etc/default/xen": "XENCONSOLED_TRACE=guest\n",
@@ -174,7 +184,10 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
 
 # Xen clears SEP on AMD, so no model in libvirt's map fits the emulated AMD CPU: "Cannot find suitable CPU model for
 # given data ... Failed to initialize host cpu features", and the Xen driver does not start. This one always fits.
-_CPU_FEATURES = ["fpu", "de", "pse", "tsc", "msr", "pae", "cx8", "apic", "pge", "cmov", "pat", "mmx", "fxsr", "sse", "sse2", "lm", "nx", "syscall"]
+_CPU_FEATURES = (
+    "fpu", "de", "pse", "tsc", "msr", "pae", "cx8", "apic", "pge", "cmov", "pat", "mmx", "fxsr", "sse", "sse2",
+    "lm", "nx", "syscall",
+)  # fmt: skip
 _CPU_MODEL = (
     "<cpus>\n  <model name='lab-emulated'>\n    <decode host='on' guest='on'/>\n"
     + "".join(f"    <feature name='{feature}'/>\n" for feature in _CPU_FEATURES)

@@ -71,7 +71,7 @@ def obtain_snapshot(
             yield Snapshot(folder, image, facts)
 
 
-def _take(
+def _take(  # noqa: PLR0913, PLR0917 - the call of obtain_snapshot, and where to
     folder: Path, recipe: EmbeddedRecipe, image: HostImage, keys: Keys, accelerator: str, deadline: Deadline
 ) -> None:
     make_overlay(image.disk, "raw", folder / "disk.qcow2", deadline=deadline)

@@ -25,17 +25,17 @@ class Truth:
     readings: Readings
 
 
-def truth_of(volume: Path, deadline: Deadline) -> Truth:
-    """Ask the readers about a raw volume, which none of them changes.
+def truth_of(volume: Path, deadline: Deadline, *, each: float = 60.0) -> Truth:
+    """Ask the readers about a raw volume, which none of them changes; ``each`` is the time that one may take.
 
     Raises:
         ImageError: fewer than two readers could read it; the message says why each of them could not.
     """
-    readings = read_all(volume, deadline, names=_FIRST)
+    readings = read_all(volume, deadline, names=_FIRST, each=each)
     manifest, quarrels = agreement(readings.manifests)
     if len(readings.manifests) < WITNESSES or quarrels:
         rest = [name for name in readers if name not in _FIRST]
-        more = read_all(volume, deadline, names=rest)
+        more = read_all(volume, deadline, names=rest, each=each)
         readings = Readings({**readings.manifests, **more.manifests}, {**readings.refusals, **more.refusals})
         manifest, quarrels = agreement(readings.manifests)
     if len(readings.manifests) < WITNESSES:

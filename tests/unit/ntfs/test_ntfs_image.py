@@ -51,8 +51,8 @@ def test_a_whole_disk_gives_the_ntfs_partitions_only(built: Mapping[str, Volume]
     table = mbr((0x83, 2048, 2048), (0x07, 4096, len(volume) // 512))
     disk.write_bytes(bytes(table).ljust(4096 * 512, b"\0") + volume)
     (found,) = open_image(disk, tmp_path, Deadline(30))
-    assert (found.name, found.offset, found.partition) == ("disk.img#2", 4096 * 512, 2)
-    assert found.copy(tmp_path, Deadline(30)).name == "disk.img-2.raw"
+    assert (found.name, found.offset, found.partition) == ("disk.img:p2", 4096 * 512, 2)
+    assert found.copy(tmp_path, Deadline(30)).name == "disk.img-p2.raw"
     assert state_of(found.copy(tmp_path, Deadline(30))) is State.CLEAN
 
 
@@ -62,7 +62,7 @@ def test_a_partition_longer_than_the_disk_is_truncated(built: Mapping[str, Volum
     disk.write_bytes(bytes(mbr((0x07, 8, 16 * MIB // 512))).ljust(8 * 512, b"\0") + volume)
     error = refused(disk, tmp_path)
     size = 16 * MIB - 512
-    message = f"{disk}#1: truncated: the volume has {size} bytes by its boot sector, {4 * MIB} are there"
+    message = f"{disk}:p1: truncated: the volume has {size} bytes by its boot sector, {4 * MIB} are there"
     assert (error.message, error.hint) == (message, "copy it again, whole")
 
 

@@ -1,0 +1,324 @@
+"""A user's own volumes before every driver: cells without a scenario file, and without pytest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from lab import __version__, events
+from lab.cache import Cache
+from lab.deadline import Deadline
+from lab.engine.alarm import terminate_like_interrupt
+from lab.engine.attempt import Attempt
+from lab.engine.question import Question, Way
+from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UsageError
+from lab.hosts.run_folder import run_folder
+from lab.matrix.model import HostFacts, Matrix, MatrixCell
+from lab.matrix.tally import exit_code
+from lab.ntfs.foreign import Foreign, admit, labels
+from lab.ntfs.image import NtfsVolume, open_image
+from lab.ntfs.specimen import Specimen
+from lab.report.advice import advice
+from lab.report.progress import Progress
+from lab.report.write import write_reports
+from lab.run_record import RunRecord, read_matrix
+from lab.scenario.cell import Cell, GuestRequest, HostRequest, KernelRequest, Limits, NtfsRequest
+from lab.settings import Settings
+from lab.staging import Stage
+
+__all__ = ["Compared", "OpenStage", "compare"]
+
+SCENARIO = "ntfs compare"
+_PATH = "ntfs-compare"
+
+_PLAN_SECONDS = 3600.0
+"""For the images and snapshots of a cold cache, as in lab.engine.run."""
+
+_BRING_UP_SECONDS = 600.0
+"""A bench from a warm cache takes half a minute, on a busy machine some of them."""
+
+_TRIES = 2
+"""When the lab was at fault; the first verdict on the product counts."""
+
+_ROOMY = 20_000
+"""Names from which on the probe's document does not fit a guest of 256 MiB."""
+
+_log = logging.getLogger(__name__)
+
+
+class OpenStage(Protocol):
+    """Opens a stage that knows the user's volumes, such as :func:`lab.stage.open_stage`."""
+
+    def __call__(self, settings: Settings, *, specimens: Sequence[Specimen]) -> AbstractContextManager[Stage]:
+        """The stage, up to the end of the ``with``."""
+        ...
+
+
+@dataclass(slots=True)
+class Compared:
+    """The answer. ``matrix`` and ``folder`` are None where not a single image was there."""
+
+    matrix: Matrix | None = None
+    folder: Path | None = None
+    sentences: list[str] = field(default_factory=list)
+    troubles: list[LabError] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a driver is wrong, else the gravest trouble's: 3 before 2, else 0."""
+        codes = {trouble.exit_code for trouble in self.troubles}
+        codes |= {EXIT_LAB} if self.interrupted else set()
+        codes |= {exit_code(self.matrix)} if self.matrix is not None else set()
+        return EXIT_PRODUCT if EXIT_PRODUCT in codes else max(codes, default=0)
+
+
+def compare(
+    asked: Question, settings: Settings, *, command: str, progress: Progress, open_stage: OpenStage
+) -> Compared:
+    """Ask the readers about every volume, show it to every driver, and keep the record of a run.
+
+    What cannot be used is told in ``troubles``; it takes nothing else with it.
+
+    Raises:
+        CacheError, RecordError: there is nowhere to work, or nowhere to keep the record.
+    """
+    with ExitStack() as undo:
+        undo.enter_context(terminate_like_interrupt())
+        work = undo.enter_context(run_folder(Cache(settings.cache))).fresh_folder("images")
+        answer = Compared()
+        entries = _open(asked.images, work, answer)
+        if not entries:
+            return answer
+        record = undo.enter_context(RunRecord.create(settings.reports, command=command, revision=_revision()))
+        run = _Run(asked, record, progress, answer)
+        undo.callback(events.subscribe(record.hear))
+        undo.callback(events.subscribe(run.hear))
+        begun = time.monotonic()
+        try:
+            undo.enter_context(progress)
+            run.plan(entries)
+            run.admit(work)
+            run.try_all(settings, open_stage)
+        except KeyboardInterrupt:
+            answer.interrupted = True
+        except LabError as trouble:
+            answer.troubles.append(trouble)
+        finally:
+            run.finish(time.monotonic() - begun)
+        return answer
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One row: a volume, or an image in which none could be found."""
+
+    name: str
+    volume: NtfsVolume | None = None
+    trouble: LabError | None = None
+    foreign: Foreign | None = None
+    cells: list[Cell] = field(default_factory=list)
+
+
+def _open(images: Sequence[Path], work: Path, answer: Compared) -> list[_Entry]:
+    """A row a volume. What is not there is the user's mistake and gets no row, only a word."""
+    entries: list[_Entry] = []
+    names = labels(images)
+    for number, image in enumerate(images):
+        if not image.exists() or image.is_dir():
+            what = "a folder, not an image" if image.is_dir() else "no such file"
+            answer.troubles.append(UsageError(f"{image}: {what}", hint="name images of NTFS volumes or of whole disks"))
+            continue
+        folder = work / str(number)
+        folder.mkdir()
+        try:
+            with events.step("open an image", image=str(image)):
+                found = open_image(image, folder, Deadline(_moving_seconds(image)))
+        except LabError as trouble:
+            answer.troubles.append(trouble)
+            entries.append(_Entry(names[image], trouble=trouble))
+            continue
+        for volume in found:
+            part = f":p{volume.partition}" if volume.partition else ""
+            entries.append(_Entry(names[image] + part, volume))
+    return entries
+
+
+def _moving_seconds(image: Path) -> float:
+    """Time to copy or convert an image; a disk that does less than 5 MB/s is at its end."""
+    return 300.0 + image.stat().st_size / 5_000_000
+
+
+class _Run:
+    """A run in progress: what was planned, and what came of it so far."""
+
+    def __init__(self, asked: Question, record: RunRecord, progress: Progress, answer: Compared) -> None:
+        self._asked = asked
+        self._record = record
+        self._progress = progress
+        self._answer = answer
+        self._entries: list[_Entry] = []
+        self._hosts: dict[str, HostFacts] = {}
+
+    def hear(self, event: events.Event) -> None:
+        """Show what is being done."""
+        if event.kind == "start":
+            self._progress.step(str(event.fields.get("step", "")))
+        elif event.kind in {"retry", "repeat on a fresh guest"}:
+            self._progress.step(f"again: {event.fields.get('because', event.fields.get('why', ''))}")
+
+    def plan(self, entries: list[_Entry]) -> None:
+        """Name all cells, before anything is tried."""
+        self._entries = entries
+        for entry in entries:
+            entry.cells = [_cell(entry.name, way, self._asked.host) for way in self._asked.ways]
+        cells = [cell for entry in entries for cell in entry.cells]
+        self._record.planned(cells)
+        self._progress.planned(cells)
+
+    def admit(self, work: Path) -> None:
+        """Copy every volume and ask the readers; a row that cannot be tried gets its verdicts at once."""
+        for number, entry in enumerate(self._entries):
+            if entry.volume is not None:
+                self._admit(entry, entry.volume, work / f"copy-{number}")
+            if entry.trouble is not None:
+                for cell in entry.cells:
+                    self._refuse(cell, entry.trouble)
+
+    def _admit(self, entry: _Entry, volume: NtfsVolume, folder: Path) -> None:
+        folder.mkdir()
+        deadline = Deadline(_moving_seconds(volume.raw) + 600.0)
+        try:
+            with events.step("ask the readers", volume=entry.name):
+                entry.foreign = admit(volume, entry.name, folder, deadline)
+        except LabError as trouble:
+            self._answer.troubles.append(trouble)
+            entry.trouble = trouble
+            return
+        if entry.foreign.trouble is not None:
+            self._answer.troubles.append(entry.foreign.trouble)
+        self._record.append("volume", **entry.foreign.testimony)
+        path = self._testimony(entry)
+        text = json.dumps(entry.foreign.testimony, ensure_ascii=True, indent=1) + "\n"
+        path.write_text(text, encoding="ascii")
+
+    def _testimony(self, entry: _Entry) -> Path:
+        return self._record.evidence_folder(f"{_PATH}::{entry.name}-readers") / "readers.json"
+
+    def try_all(self, settings: Settings, open_stage: OpenStage) -> None:
+        """Every driver on every volume that could be admitted.
+
+        Raises:
+            LabError: there is no stage, so nothing can be tried.
+        """
+        admitted = [(entry, entry.foreign) for entry in self._entries if entry.foreign is not None]
+        if not admitted:
+            return
+        specimens = [foreign.specimen for _, foreign in admitted]
+        memory = 768 if max(len(one.manifest.entries) for one in specimens) > _ROOMY else 256
+        with open_stage(settings, specimens=specimens) as stage:
+            self._record.accelerator(stage.accelerator)
+            stage.plan([cell for entry, _ in admitted for cell in entry.cells], Deadline(_PLAN_SECONDS))
+            for entry, foreign in admitted:
+                seconds = 2 * foreign.specimen.reading_seconds + _BRING_UP_SECONDS
+                for cell in entry.cells:
+                    self._try(stage, _suited(cell, memory, seconds), self._testimony(entry))
+
+    def _try(self, stage: Stage, cell: Cell, testimony: Path) -> None:
+        for number in range(1, _TRIES + 1):
+            attempt = self._begin(cell, number)
+            try:
+                with attempt.bring_up(stage):
+                    attempt.judge()
+            except Exception:  # noqa: BLE001 - undoing may fail in any way; the attempt's verdict says so already
+                _log.warning("%s: it did not end well", cell.id, exc_info=True)
+            except BaseException as interrupt:
+                attempt.end_by(interrupt)
+                self._conclude(attempt)
+                raise
+            finally:
+                self._note_hosts(stage)
+            verdict = self._conclude(attempt, testimony)
+            if number == _TRIES or not attempt.worth_another:
+                self._progress.verdict(verdict)
+                return
+            events.emit("retry", id=cell.id, attempt=number + 1, because=verdict.reason)
+
+    def _refuse(self, cell: Cell, trouble: LabError) -> None:
+        attempt = self._begin(cell, 1)
+        attempt.end_by(trouble)
+        self._progress.verdict(self._conclude(attempt))
+
+    def _begin(self, cell: Cell, number: int) -> Attempt:
+        self._record.cell_started(cell.id, attempt=number)
+        self._progress.started(cell.id)
+        return Attempt(cell, number, self._record.evidence_folder(cell.id, number), self._record.folder)
+
+    def _conclude(self, attempt: Attempt, testimony: Path | None = None) -> MatrixCell:
+        verdict = attempt.conclude()
+        if testimony is not None:
+            path = testimony.relative_to(self._record.folder).as_posix()
+            verdict = dataclasses.replace(verdict, evidence=(*verdict.evidence, path))
+        self._record.verdict(verdict)
+        return verdict
+
+    def _note_hosts(self, stage: Stage) -> None:
+        for host in stage.hosts():
+            if self._hosts.get(host.name) != host:
+                self._hosts[host.name] = host
+                self._record.host(host)
+
+    def finish(self, seconds: float) -> None:
+        """End the record, write the reports, say what it all means for each volume."""
+        answer = self._answer
+        answer.folder = self._record.folder
+        try:
+            answer.matrix = read_matrix(self._record.folder)
+            for entry in self._entries:
+                if entry.foreign is not None and not answer.interrupted:
+                    answer.sentences.append(_sentence(entry.foreign, answer.matrix))
+                    self._record.append("advice", volume=entry.name, text=answer.sentences[-1])
+            self._record.finish(seconds)
+            answer.matrix = read_matrix(self._record.folder)
+            write_reports(self._record.folder, answer.matrix)
+        except LabError as trouble:
+            answer.troubles.append(trouble)
+
+
+def _sentence(foreign: Foreign, matrix: Matrix) -> str:
+    specimen = foreign.specimen
+    cells = [cell for cell in matrix.cells if cell.axes.get("volume") == specimen.name]
+    return advice(specimen.name, specimen.state.value, cells, specimen.doubts)
+
+
+def _cell(volume: str, way: Way, host: str) -> Cell:
+    guest = GuestRequest("ntfs", "trixie", "amd64", KernelRequest(way.kernel), system="probe")
+    request = NtfsRequest(HostRequest("lab", host), guest, way.driver, volume)
+    axes = {
+        "host": host,
+        "kernel": way.kernel,
+        "driver": way.driver,
+        "volume": volume,
+        "operation": request.operation,
+    }
+    name = f"{way.driver}-{way.kernel}-{volume}-{request.operation}"
+    return Cell(_PATH, name, SCENARIO, "ntfs", axes, request)
+
+
+def _suited(cell: Cell, memory: int, seconds: float) -> Cell:
+    """The cell with the memory and the time that the volumes need."""
+    assert isinstance(cell.request, NtfsRequest)  # noqa: S101 - made above
+    guest = dataclasses.replace(cell.request.guest, memory=memory)
+    request = dataclasses.replace(cell.request, guest=guest)
+    return dataclasses.replace(cell, request=request, limits=Limits(cell=seconds))
+
+
+def _revision() -> str:
+    return f"crossroads-lab {__version__}"

@@ -1,0 +1,116 @@
+"""Volumes that nobody here made: from a user's image to a specimen, with what the readers said of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.deadline import Deadline
+from lab.errors import ImageError
+from lab.ntfs.image import NtfsVolume, state_of
+from lab.ntfs.manifest import Kind, Manifest
+from lab.ntfs.naming import shown
+from lab.ntfs.readers import Truth, truth_of
+from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State
+
+__all__ = ["SCHEMA", "Foreign", "admit", "labels"]
+
+SCHEMA = "lab.ntfs.testimony/1"
+
+_UNKNOWN = Manifest((), frozenset(), frozenset({""}))
+
+_READER_SECONDS = 60.0
+_BYTES_A_SECOND = 2_000_000
+"""What the slowest reader, a process a file, does on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A user's volume, copied to a file of its own.
+
+    ``testimony`` is a document of what the readers said. ``trouble`` is why nothing is known of the content, or None;
+    then the specimen's manifest is unsure from the root on, and only what a driver does to it can be told.
+    """
+
+    specimen: Specimen
+    testimony: Mapping[str, Any]
+    trouble: ImageError | None = None
+
+
+def labels(images: Iterable[Path]) -> dict[Path, str]:
+    """Short names for images: the file's own name, and as much of its path as tells it from the others."""
+    named: dict[Path, str] = {}
+    pending, depth = list(dict.fromkeys(images)), 1
+    while pending:
+        tails = {path: "/".join(path.absolute().parts[-depth:]) for path in pending}
+        counts = Counter(tails.values())
+        alone = [path for path in pending if counts[tails[path]] == 1 or depth >= len(path.absolute().parts)]
+        named.update((path, tails[path]) for path in alone)
+        pending, depth = [path for path in pending if path not in named], depth + 1
+    return named
+
+
+def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Foreign:
+    """Copy a volume into the folder ``work`` and ask the readers what it holds.
+
+    Raises:
+        ImageError: it cannot be copied.
+        DeadlineError: it was not done in time.
+    """
+    path = volume.copy(work, deadline)
+    stored = path.stat().st_blocks * 512
+    try:
+        truth = truth_of(path, deadline, each=_READER_SECONDS + stored / _BYTES_A_SECOND)
+    except ImageError as unread:
+        # The readers were shown a copy; the user knows the volume by another name.
+        trouble = ImageError(unread.message.replace(str(path), _place(volume)), hint=unread.hint)
+        doubts = ("its whole content: fewer than two readers can read it",)
+        specimen = Specimen(name, path, volume.boot.sector, State.DAMAGED, _UNKNOWN, doubts)
+        return Foreign(specimen, _testimony(specimen, volume, trouble=trouble.message), trouble)
+    specimen = Specimen(name, path, volume.boot.sector, state_of(path), truth.manifest, tuple(_doubts(truth)))
+    return Foreign(specimen, _testimony(specimen, volume, truth))
+
+
+def _place(volume: NtfsVolume) -> str:
+    return f"{volume.origin}:p{volume.partition}" if volume.partition else str(volume.origin)
+
+
+def _doubts(truth: Truth) -> Iterator[str]:
+    """Where readers part, then what fewer than two of them can tell."""
+    yield from map(str, truth.disagreements)
+    disputed = {(one.path, one.what) for one in truth.disagreements}
+    for entry in truth.manifest.entries:
+        path = entry.path
+        if entry.kind is Kind.UNKNOWN and (path, "kind") not in disputed:
+            yield f"{shown(path)}: readers cannot tell what it is"
+        if entry.kind is Kind.FILE and entry.size is None and (path, "size") not in disputed:
+            yield f"{shown(path)}: fewer than two trusted readers know its size"
+        if entry.kind is Kind.FILE and entry.sha256 is None and (path, "sha256") not in disputed:
+            yield f"{shown(path)}: fewer than two trusted readers know its bytes"
+    for path in sorted(truth.manifest.unsure):
+        if (path, "exists") not in disputed:
+            yield f"{shown(path or '/')}: fewer than two trusted readers can list it"
+
+
+def _testimony(
+    specimen: Specimen, volume: NtfsVolume, truth: Truth | None = None, *, trouble: str = ""
+) -> dict[str, Any]:
+    manifests = truth.readings.manifests if truth else {}
+    return {
+        "schema": SCHEMA,
+        "volume": specimen.name,
+        "origin": str(volume.origin),
+        "offset": volume.offset,
+        "state": specimen.state.value,
+        "sector": volume.boot.sector,
+        "cluster": volume.boot.cluster,
+        "mft_record": volume.boot.record,
+        "readers": {name: f"{len(manifest.entries)} names" for name, manifest in sorted(manifests.items())},
+        "refusals": dict(sorted(truth.readings.refusals.items())) if truth else {},
+        "trouble": trouble,
+        "not_judged": list(specimen.doubts),
+    }

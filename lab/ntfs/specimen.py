@@ -1,0 +1,54 @@
+"""A specimen: a volume as drivers are tried on it, whether a recipe of the lab made it or a user brought it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.ntfs.manifest import Manifest
+from lab.ntfs.volumes import State, Volume
+from lab.verdict import Check, Outcome
+
+__all__ = ["Specimen"]
+
+_LEAST_SECONDS = 60.0
+_BYTES_A_SECOND = 2_000_000
+_NAMES_A_SECOND = 10
+"""Measured under emulation: 25 names and 10 MB a second. A fifth of that is slow, not hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """A raw file ``path`` that holds one volume, of ``sector`` bytes a sector, and what is known of it.
+
+    ``doubts`` are what nobody here can say of it, so that no driver is judged by it.
+    """
+
+    name: str
+    path: Path
+    sector: int
+    state: State
+    manifest: Manifest = field(repr=False)
+    doubts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, volume: Volume) -> Specimen:
+        """One of the lab's own."""
+        recipe = volume.recipe
+        return cls(recipe.name, volume.path, recipe.sector, recipe.state, volume.manifest)
+
+    @property
+    def reading_seconds(self) -> float:
+        """How long a driver may take to read all of it under emulation before it counts as hung."""
+        known = sum(entry.size or 0 for entry in self.manifest.entries)
+        stored = self.path.stat().st_blocks * 512
+        names = len(self.manifest.entries)
+        return _LEAST_SECONDS + max(known, stored) / _BYTES_A_SECOND + names / _NAMES_A_SECOND
+
+    def doubt_checks(self) -> tuple[Check, ...]:
+        """A check that says what is not judged, where there is such a thing; it never makes a verdict worse."""
+        if not self.doubts:
+            return ()
+        more = f" (and {len(self.doubts) - 1} more)" if len(self.doubts) > 1 else ""
+        seen = f"not judged: {self.doubts[0]}{more}"
+        return (Check("readers-agree", Outcome.UNSUPPORTED, "two trusted readers say the same of everything", seen),)
