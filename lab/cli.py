@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ _VERBS = {
     "gate": ("gate", "Yes or no: is a run no worse than its baseline?"),
     "ntfs": ("ntfs", "Your own NTFS images against every driver."),
     "host": ("host", "Xen hosts: bring up, look inside, take down."),
-    "guest": ("guest", "Guests: start, look inside, stop."),
+    "guest": ("guest", "Guests of live runs: look inside."),
     "clean": ("clean", "Remove what runs left behind, also after kill -9."),
 }
 """Verb -> its module under lab.commands, and what it does."""
@@ -86,12 +85,11 @@ def _app(verb: str) -> typer.Typer:
         name="lab", help=_ABOUT, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
     app.callback(invoke_without_command=True)(_lab)
-    if verb in _VERBS and _exists(_VERBS[verb][0]):
+    if verb in _VERBS:
         importlib.import_module(f"lab.commands.{_VERBS[verb][0]}").register(app)
         return app
-    for name, (module, about) in _VERBS.items():
-        if _exists(module):
-            app.command(name, help=about)(_nothing)
+    for name, (_module, about) in _VERBS.items():
+        app.command(name, help=about)(_nothing)
     return app
 
 
@@ -113,11 +111,6 @@ def _lab(
 
 def _nothing() -> None:
     """A verb's place in the list."""
-
-
-def _exists(module: str) -> bool:
-    # Temporary: some verbs are still being written; drop this once every module of _VERBS is there.
-    return importlib.util.find_spec(f"lab.commands.{module}") is not None
 
 
 def _split(words: list[str]) -> tuple[list[str], str, list[str]]:

@@ -89,7 +89,7 @@ class Process:
         with suppress(OSError):
             for link in (folder / "cwd", *(folder / "fd").iterdir()):
                 with suppress(OSError):
-                    yield os.readlink(link)
+                    yield str(link.readlink())
 
     def ignores(self, number: signal.Signals) -> bool:
         """Whether that signal does nothing to it: what a script starts with ``&`` ignores SIGINT."""
@@ -142,9 +142,7 @@ def naming(folders: Iterable[Path]) -> tuple[Process, ...]:
         with suppress(OSError):
             users.add(folder.stat().st_uid)
     return tuple(
-        process
-        for process in processes()
-        if process.user in users and process.ours and any(map(process.names, wanted))
+        process for process in processes() if process.user in users and process.ours and any(map(process.names, wanted))
     )
 
 

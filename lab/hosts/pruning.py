@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,7 +36,7 @@ class Pruning:
 
 
 def prune(cache: Cache, runs: Sequence[LiveRun], *, unused_for: float, everything: bool, dry: bool) -> Pruning:
-    """Remove entries that nobody has wanted for ``unused_for`` seconds; with ``everything`` all, keys and apt's state too.
+    """Remove entries that nobody has wanted for ``unused_for`` seconds; with ``everything`` all, and what is no entry.
 
     ``runs`` are those that live. With ``dry`` nothing is removed.
 
@@ -87,11 +86,11 @@ def _open_files(pid: int) -> Iterator[str]:
     with suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
-                yield os.readlink(link)
+                yield str(link.readlink())
 
 
 def _package_states(cache: Cache) -> Iterator[Entry]:
-    """apt's own folders, which are no entries: they are changed in place."""
+    """Folders of apt's, which are no entries: they are changed in place."""
     for path in sorted((cache.root / "apt").glob("*")):
         if path.is_dir():
             size = sum(member.lstat().st_blocks * 512 for member in path.rglob("*"))

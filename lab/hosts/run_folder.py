@@ -21,8 +21,19 @@ from lab.errors import CacheError
 from lab.hosts.mounts import remove
 from lab.hosts.processes import Process, end, naming
 
-__all__ = ["Leftover", "Owner", "RunFolder", "is_alive", "leftovers", "run_folder", "run_folders", "sockets_of", "sweep"]
+__all__ = [
+    "Leftover",
+    "Owner",
+    "RunFolder",
+    "is_alive",
+    "leftovers",
+    "run_folder",
+    "run_folders",
+    "sockets_of",
+    "sweep",
+]
 
+_PREFIX = "lab-"
 _YOUNG_SECONDS = 60.0
 """A folder without its lock is one that is being made or removed, unless it has been so for long."""
 
@@ -39,7 +50,7 @@ class Owner:
 
     @classmethod
     def here(cls) -> Owner:
-        """This process."""
+        """The process that calls it."""
         process = Process.read(os.getpid())
         words = [os.fsdecode(word) for word in process.words] if process is not None else []
         if len(words) > 1 and Path(words[0]).name.startswith("python") and not words[1].startswith("-"):
@@ -120,7 +131,7 @@ def _make(path: Path, undo: ExitStack) -> RunFolder:
     undo.callback(shutil.rmtree, path, ignore_errors=True)
     fcntl.flock(alive, fcntl.LOCK_EX)
     (path / "alive.new").rename(path / "alive")
-    sockets = Path(tempfile.mkdtemp(prefix="lab-"))
+    sockets = Path(tempfile.mkdtemp(prefix=_PREFIX))
     undo.callback(shutil.rmtree, sockets, ignore_errors=True)
     # Held open, so that `lab clean` with another cache sees that somebody uses it.
     undo.callback(os.close, os.open(sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -153,7 +164,9 @@ def is_alive(path: Path) -> bool:
 def sockets_of(path: Path) -> Path | None:
     """The short folder that a run's folder points to."""
     with suppress(OSError):
-        return Path(os.readlink(path / "sockets"))
+        folder = (path / "sockets").readlink()
+        if folder.name.startswith(_PREFIX):  # what is removed with all that is in it must look like ours
+            return folder
     return None
 
 

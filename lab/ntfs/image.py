@@ -119,7 +119,7 @@ def state_of(volume: Path) -> State:
 
 
 def _convert(path: Path, form: str, work: Path, deadline: Deadline) -> Path:
-    target = work / f"{path.name}.raw"
+    target = work / f"{path.name}.whole.raw"  # not what a copy of its volume in the same folder is called
     said = run("qemu-img", "convert", "-f", form, "-O", "raw", path, target, deadline=deadline)
     if not said:
         raise ImageError(f"{path}: qemu-img cannot convert it from {form}: {_said(said.stderr)}", hint="is it whole?")

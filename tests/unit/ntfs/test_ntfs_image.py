@@ -93,7 +93,7 @@ def test_other_formats_are_converted_to_a_copy(
     subprocess.run(("qemu-img", "convert", "-O", form, *more, built["streams"].path, image), check=True)
     before = image.read_bytes()
     (found,) = open_image(image, tmp_path, Deadline(60))
-    assert (found.name, found.raw, found.origin) == (f"volume.{form}", tmp_path / f"volume.{form}.raw", image)
+    assert (found.name, found.raw, found.origin) == (f"volume.{form}", tmp_path / f"volume.{form}.whole.raw", image)
     assert image.read_bytes() == before
 
 

@@ -1,0 +1,222 @@
+"""The bench around the probe: what it asks of a guest, what it makes of silence, and a fresh one after the worst."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lab.deadline import Deadline
+from lab.errors import DeadlineError, HostError, LabError
+from lab.ntfs.drivers import drivers
+from lab.ntfs.manifest import Entry, Kind, Manifest, digest
+from lab.ntfs.observation import SCHEMA
+from lab.ntfs.shelf import build_shelf
+from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State
+from lab.process import Completed
+from lab.scenario.cell import GuestRequest, HostRequest, KernelRequest, NtfsRequest
+from lab.stage import judging
+from lab.stage.bench import Bench
+from lab.stage.prepared import PreparedVolume
+from lab.stage.xen import XenStage
+from lab.testing.shell import FakeShell
+from lab.verdict import Finding, Outcome, Verdict
+
+NTFS3 = drivers["ntfs3"]
+REQUEST = NtfsRequest(
+    HostRequest("lab", "4.20"),
+    GuestRequest("ntfs", "trixie", "amd64", KernelRequest("trixie"), system="probe"),
+    "ntfs3",
+    "disk.img",
+)
+
+
+def document(text: bytes = b"truth", **more: object) -> dict[str, Any]:
+    """What the probe says of a volume with one file."""
+    sha256, blocks = digest((text,), len(text))
+    entry = {"path": "a.txt", "kind": "file", "size": len(text), "sha256": sha256, "blocks": list(blocks)}
+    return {
+        "schema": SCHEMA,
+        "operation": "mount-and-read",
+        "driver": "ntfs3",
+        "kind": "kernel",
+        "type_asked": "ntfs3",
+        "options_asked": "ro",
+        "streams_as": "none",
+        "kernel": "6.12.0",
+        "ended": "complete",
+        "mount": {"ok": True, "type": "ntfs3", "options": "ro", "super_options": "ro", "source": "/dev/loop0"},
+        "entries": [entry],
+        "errors": [],
+        "kernel_log": [],
+        **more,
+    }
+
+
+def shell(answer: Mapping[str, Any] | LabError) -> FakeShell:
+    """Of a guest in which the probe says what it is told to say."""
+    said = answer if isinstance(answer, LabError) else json.dumps(answer)
+    return FakeShell({"losetup --show *": "/dev/loop0", "losetup -d *": "", "modprobe *": "", "python3 *": said})
+
+
+def guest(answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Any:
+    kernel = SimpleNamespace(release="6.12.0", package_version="6.12.0-1")
+    return SimpleNamespace(
+        name="ntfs-1",
+        shell=shell(answer),
+        host=SimpleNamespace(name="xen-4.20", disks=SimpleNamespace(watch=lambda: None)),
+        domain=SimpleNamespace(is_active=lambda _deadline: alive, xml=lambda _deadline: "<domain/>"),
+        image=SimpleNamespace(boot=SimpleNamespace(kernel=kernel)),
+        console=lambda **_: "",
+    )
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Specimen:
+    """A volume that no recipe made, in which two readers saw one file."""
+    path = tmp_path / "copy.raw"
+    path.write_bytes(b"NTFS" * 1000)
+    sha256, blocks = digest((b"truth",), 5)
+    manifest = Manifest((Entry("a.txt", Kind.FILE, size=5, sha256=sha256, blocks=blocks),))
+    return Specimen("disk.img", path, 256, State.CLEAN, manifest, ("'b': readers disagree on size: x: 1, y: 2",))
+
+
+def bench(foreign: Specimen, tmp_path: Path, answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Bench:
+    shelf = build_shelf([foreign], tmp_path / "shelf.raw", deadline=Deadline(10))
+    return Bench(guest(answer, alive=alive), shelf)
+
+
+def judged(used: Bench, tmp_path: Path) -> Verdict:
+    evidence = tmp_path / "evidence"
+    evidence.mkdir(exist_ok=True)
+    return judging.judge_volume(REQUEST, PreparedVolume(used, NTFS3, {}), evidence, Deadline(900))
+
+
+def test_a_foreign_volume_is_tried_like_one_of_the_labs_own(foreign: Specimen, tmp_path: Path) -> None:
+    used = bench(foreign, tmp_path, document())
+    verdict = judged(used, tmp_path)
+    assert (verdict.outcome, verdict.finding) == (Outcome.PASS, Finding.CORRECT)
+    assert str(verdict.checks[-1]) == (
+        "readers-agree: unsupported (expected two trusted readers say the same of everything, "
+        "observed not judged: 'b': readers disagree on size: x: 1, y: 2)"
+    )
+    asked = used.guest.shell.commands  # type: ignore[attr-defined] # the fake's own
+    # A loop device has no sectors of 256 bytes.
+    assert asked[1] == "losetup --show -f -r -o 0 --sizelimit 4000 -b 512 /dev/xvdb"
+    assert asked[2].endswith(" --fingerprint")
+    assert asked[3] == "losetup -d /dev/loop0"
+    assert used.spoiled == ""
+
+
+def test_a_driver_that_shows_other_bytes_is_found_and_its_bench_is_not_used_again(
+    foreign: Specimen, tmp_path: Path
+) -> None:
+    used = bench(foreign, tmp_path, document(b"lies!"))
+    verdict = judged(used, tmp_path)
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
+    assert verdict.reason.startswith("wrong-data: 'a.txt': bytes from byte 0: expected ")
+    assert used.spoiled == verdict.reason
+
+
+def test_a_volume_whose_image_changed_under_a_reader_is_damaged(foreign: Specimen, tmp_path: Path) -> None:
+    used = bench(foreign, tmp_path, document())
+    told: Any = used.guest.shell
+
+    def write_and_run(*argv: str, **more: Any) -> Completed:
+        if argv[0] == "python3":
+            with used.shelf.disk.open("r+b") as disk:
+                disk.write(b"oops")
+        done: Completed = told.run(*argv, **more)
+        return done
+
+    used.guest.shell = SimpleNamespace(run=write_and_run)  # type: ignore[assignment] # as much of a shell as is used
+    verdict = judged(used, tmp_path)
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason.startswith("image-untouched: fail (expected ")
+
+
+@pytest.mark.parametrize(
+    ("lost", "alive", "finding"),
+    [
+        (DeadlineError("the guest does not answer"), True, Finding.HANG),
+        (HostError("ntfs-1: connection lost"), False, Finding.CRASH),
+    ],
+)
+def test_a_guest_that_does_not_come_back_is_spoiled(
+    foreign: Specimen, tmp_path: Path, lost: LabError, *, alive: bool, finding: Finding
+) -> None:
+    used = bench(foreign, tmp_path, lost, alive=alive)
+    assert judged(used, tmp_path).finding is finding
+    assert used.spoiled == lost.message
+
+
+def test_no_driver_is_blamed_for_time_that_the_lab_used_up(foreign: Specimen, tmp_path: Path) -> None:
+    used = bench(foreign, tmp_path, document())
+    with pytest.raises(DeadlineError) as caught:
+        used.read(NTFS3, "disk.img", seconds=60, deadline=Deadline(40, clock=lambda: 0.0))
+    assert str(caught.value) == (
+        "ntfs3 on disk.img: 40 of 40 s are left, and reading may take 80 s\n"
+        "  hint: the machine is busy, or bringing up the guest took long; try again"
+    )
+
+
+def stage(foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *answers: Mapping[str, Any]) -> XenStage:
+    """A real stage whose guests are not there; each next one answers the next of ``answers``."""
+    made = iter(answers)
+    host = SimpleNamespace(name="xen-4.20")
+    pool: Any = SimpleNamespace(host=lambda _request, _deadline: host)
+    folder: Any = SimpleNamespace(path=tmp_path, tag="feed0000")
+    opened = XenStage(None, None, folder, pool, ExitStack(), {foreign.name: foreign})  # type: ignore[arg-type] # unused here
+
+    @contextmanager
+    def start(*_words: object) -> Iterator[Any]:
+        yield guest(next(made))
+
+    monkeypatch.setattr(opened, "_guest", start)
+    monkeypatch.setattr(Bench, "furnish", lambda *_words, **_more: None)
+    return opened
+
+
+def confirmed(opened: XenStage, tmp_path: Path) -> Verdict:
+    evidence = tmp_path / "evidence"
+    evidence.mkdir()
+    first = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
+    return opened._judge_volume(REQUEST, PreparedVolume(first, NTFS3, {}), evidence, Deadline(900))
+
+
+def test_a_driver_is_blamed_when_a_fresh_guest_shows_the_same(
+    foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = stage(foreign, tmp_path, monkeypatch, document(b"lies!"), document(b"lies!"))
+    verdict = confirmed(opened, tmp_path)
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
+    assert verdict.reason.endswith("(seen twice, the second time on a fresh guest)")
+    assert (tmp_path / "evidence" / "first" / "observed.json").is_file()
+
+
+def test_what_a_fresh_guest_does_not_show_again_blames_nobody(
+    foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oops = document(kernel_log=["BUG: unable to handle page fault for address: ffff"])
+    verdict = confirmed(stage(foreign, tmp_path, monkeypatch, oops, document()), tmp_path)
+    assert verdict.outcome is Outcome.ERROR
+    assert verdict.reason.startswith("not reproduced on a fresh guest: crash, then correct; ")
+
+
+def test_a_spoiled_bench_is_replaced_and_its_shelf_with_it(
+    foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = stage(foreign, tmp_path, monkeypatch, document(), document())
+    first = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
+    assert opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60)) is first
+    first.spoiled = "ntfs3 on hostile.img: died"
+    second = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
+    assert second is not first
+    assert second.shelf.disk.exists()
+    assert not first.shelf.disk.exists()

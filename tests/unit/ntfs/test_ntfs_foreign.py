@@ -1,0 +1,155 @@
+"""A user's images: named, copied, asked about, and never written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lab.deadline import Deadline
+from lab.errors import DeadlineError, ImageError
+from lab.ntfs import foreign
+from lab.ntfs.foreign import admit, labels
+from lab.ntfs.image import open_image
+from lab.ntfs.manifest import Entry, Kind, Manifest
+from lab.ntfs.nonzero import nonzero_chunks
+from lab.ntfs.readers import Readings, Truth, agreement
+from lab.ntfs.shelf import build_shelf
+from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State, Volume
+from lab.verdict import Outcome
+
+MIB = 1 << 20
+
+
+def specimen(path: Path, manifest: Manifest | None = None, **more: object) -> Specimen:
+    fields = {"name": path.name, "path": path, "sector": 512, "state": State.CLEAN, **more}
+    return Specimen(manifest=manifest or Manifest(()), **fields)  # type: ignore[arg-type] # the test's own keywords
+
+
+def file(path: str, text: bytes | None = b"x") -> Entry:
+    sha256 = None if text is None else hashlib.sha256(text).hexdigest()
+    return Entry(path, Kind.FILE, size=1 if text is None else len(text), sha256=sha256)
+
+
+def test_labels_are_as_short_as_they_can_be() -> None:
+    one, two, three = Path("/a/x/disk.img"), Path("/b/x/disk.img"), Path("/c/other.img")
+    assert labels([one, two, three, one]) == {one: "a/x/disk.img", two: "b/x/disk.img", three: "other.img"}
+
+
+def test_a_volume_is_admitted_with_what_two_readers_say_and_never_written(
+    built: Mapping[str, Volume], tmp_path: Path
+) -> None:
+    volume = built["dirty"]
+    before = (hashlib.sha256(volume.path.read_bytes()).hexdigest(), volume.path.stat().st_mtime_ns)
+    (found,) = open_image(volume.path, tmp_path, Deadline(30))
+    admitted = admit(found, "dirty.img", tmp_path, Deadline(60))
+    kept = admitted.specimen
+    assert (kept.name, kept.state, kept.sector, kept.doubts) == ("dirty.img", State.DIRTY, 512, ())
+    assert kept.path.parent == tmp_path
+    assert [entry.sha256 for entry in kept.manifest.entries] == [entry.sha256 for entry in volume.manifest.entries]
+    assert admitted.trouble is None
+    assert set(admitted.testimony["readers"]) == {"libfsntfs", "ntfs-3g"}
+    assert json.loads(json.dumps(admitted.testimony)) == admitted.testimony
+    assert (hashlib.sha256(volume.path.read_bytes()).hexdigest(), volume.path.stat().st_mtime_ns) == before
+
+
+def test_a_volume_that_no_two_readers_can_read_is_admitted_without_a_truth(
+    built: Mapping[str, Volume], tmp_path: Path
+) -> None:
+    image = tmp_path / "broken.img"
+    raw = bytearray(built["streams"].path.read_bytes())
+    raw[16384 : 16384 + 8 * MIB] = bytes(8 * MIB)
+    image.write_bytes(raw)
+    (found,) = open_image(image, tmp_path, Deadline(30))
+    admitted = admit(found, "broken.img", tmp_path, Deadline(60))
+    assert admitted.trouble is not None
+    assert admitted.trouble.message.startswith(f"{image}: read by 0 of 3 readers, 2 must agree: libfsntfs: ")
+    assert admitted.specimen.state is State.DAMAGED
+    assert admitted.specimen.manifest.is_unsure("anything")
+    assert admitted.specimen.doubts == ("its whole content: fewer than two readers can read it",)
+
+
+def test_what_readers_part_on_is_a_doubt_and_so_is_what_only_one_can_tell(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Manifest((file("parted"), file("packed", None), file("same")))
+    other = Manifest((file("parted", b"y"), file("packed", None), file("same")), unsure=frozenset({"folder"}))
+    manifest, quarrels = agreement({"libfsntfs": one, "ntfs-3g": other})
+    truth = Truth(manifest, quarrels, Readings({"libfsntfs": one, "ntfs-3g": other}, {"sleuthkit": "not installed"}))
+    monkeypatch.setattr(foreign, "truth_of", lambda *_words, **_more: truth)
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30))
+    admitted = admit(found, "streams.img", tmp_path, Deadline(60))
+    x, y = (hashlib.sha256(text).hexdigest() for text in (b"x", b"y"))
+    assert admitted.specimen.doubts == (
+        f"'parted': readers disagree on sha256: libfsntfs: {x}, ntfs-3g: {y}",
+        "'packed': fewer than two trusted readers know its bytes",
+        "'folder': fewer than two trusted readers can list it",
+    )
+    (check,) = admitted.specimen.doubt_checks()
+    assert check.outcome is Outcome.UNSUPPORTED
+    assert check.observed.endswith("(and 2 more)")
+    assert admitted.testimony["refusals"] == {"sleuthkit": "not installed"}
+    assert specimen(found.raw).doubt_checks() == ()
+
+
+def test_a_copy_that_does_not_fit_is_an_error_of_the_image(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30))
+    with pytest.raises(ImageError) as caught:
+        admit(found, "streams.img", tmp_path / "nowhere", Deadline(60))
+    assert caught.value.message == f"{built['streams'].path}: cannot be copied: No such file or directory"
+    monkeypatch.setattr(foreign, "truth_of", pytest.fail)
+    with pytest.raises(DeadlineError):
+        admit(found, "streams.img", tmp_path, Deadline(0))
+
+
+def test_only_what_is_not_zero_is_read_and_holes_do_not_matter(tmp_path: Path) -> None:
+    sparse, full = tmp_path / "sparse", tmp_path / "full"
+    with sparse.open("wb") as out:
+        out.seek(5 * MIB + 1000)
+        out.write(b"data")
+        out.truncate(1 << 40)
+    full.write_bytes(bytes(5 * MIB + 1000) + b"data" + bytes(3 * MIB))
+    with sparse.open("rb") as left, full.open("rb") as right:
+        found = list(nonzero_chunks(left, 0, 8 * MIB, Deadline(5)))
+        assert found == list(nonzero_chunks(right, 0, 8 * MIB, Deadline(5)))
+        assert [(offset, len(chunk), chunk.strip(b"\0")) for offset, chunk in found] == [(5 * MIB, MIB, b"data")]
+        assert list(nonzero_chunks(left, 6 * MIB, 1 << 40, Deadline(5))) == []
+        with pytest.raises(DeadlineError):
+            list(nonzero_chunks(left, 0, 8 * MIB, Deadline(0)))
+
+
+def test_a_shelf_holds_copies_side_by_side_and_tells_when_one_was_changed(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.img", tmp_path / "b.img"
+    first.write_bytes(b"A" * 1000)
+    second.write_bytes(b"B" * (MIB + 512))
+    shelf = build_shelf([specimen(first), specimen(second)], tmp_path / "shelf", deadline=Deadline(10))
+    places = {name: (place.offset, place.size) for name, place in shelf.places.items()}
+    assert places == {"a.img": (0, 1000), "b.img": (MIB, MIB + 512)}
+    assert shelf.disk.stat().st_size == 3 * MIB
+    digest = {name: shelf.digest(name, Deadline(5)) for name in places}
+    with shelf.disk.open("r+b") as disk:
+        disk.seek(2 * MIB + 100)
+        disk.write(b"C")
+    assert shelf.digest("a.img", Deadline(5)) == digest["a.img"]
+    assert shelf.digest("b.img", Deadline(5)) != digest["b.img"]
+    with pytest.raises(ImageError) as caught:
+        build_shelf([specimen(first)], tmp_path / "no" / "shelf", deadline=Deadline(5))
+    assert str(caught.value) == (
+        f"{tmp_path}/no/shelf: cannot be written: No such file or directory\n  hint: is there room?"
+    )
+
+
+def test_more_content_may_take_longer(tmp_path: Path) -> None:
+    image = tmp_path / "a.img"
+    image.touch()
+    many = Manifest(tuple(Entry(f"{number}", Kind.FILE, size=1000) for number in range(1000)))
+    big = Manifest((Entry("big", Kind.FILE, size=1 << 30),))
+    assert specimen(image).reading_seconds == 60.0
+    assert specimen(image, many).reading_seconds == pytest.approx(160.5)
+    assert 590 < specimen(image, big).reading_seconds < 600
