@@ -86,14 +86,14 @@ def up(
                 f"{facts.name} is up: Xen {facts.xen}, libvirt {facts.libvirt}, dom0 {facts.kernel}, "
                 f"{stage.accelerator}\n  lab host shell {facts.name}\n  lab host console {facts.name} --follow\n"
             )
-        mark_waiting(stage.folder.path)
-        _say(f"Ctrl-C takes it all down, or from elsewhere: lab host down {stage.folder.tag}\n")
-
         def watch() -> None:
             for host in stage.pool.up():
                 host.disks.watch()
 
-        wait_for_interrupt(watch)
+        with suppress(KeyboardInterrupt):
+            mark_waiting(stage.folder.path)
+            _say(f"Ctrl-C takes it all down, or from elsewhere: lab host down {stage.folder.tag}\n")
+            wait_for_interrupt(watch)
         sys.stderr.write("taking down\n")
 
 

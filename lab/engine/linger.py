@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -29,12 +29,10 @@ def linger(session: pytest.Session, settings: Settings) -> None:
         capture.suspend(in_=True)
     cache = Cache(settings.cache)
     own = [run for run in living(cache) if run.owner is not None and run.owner.pid == os.getpid()]
-    for run in own:
-        mark_waiting(cache.root / "run" / run.tag)
-    sys.stderr.write(_words(own))
-    sys.stderr.flush()
-    with interrupted_once():
-        wait_for_enter()
+    with interrupted_once(), suppress(KeyboardInterrupt):
+        for run in own:
+            mark_waiting(cache.root / "run" / run.tag)
+        wait_for_enter(_words(own))
 
 
 def _words(runs: Sequence[LiveRun]) -> str:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Never
 
 from lab.wait import pause
 
@@ -47,25 +48,20 @@ def interrupted_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def wait_for_interrupt(watch: Callable[[], None] = lambda: None) -> None:
-    """Return when :func:`interrupted_once` has heard something; ``watch`` is asked all the time, and may raise."""
-    try:
-        while True:
-            watch()
-            pause(_WATCH_SECONDS)
-    except KeyboardInterrupt:
-        return
+def wait_for_interrupt(watch: Callable[[], None] = lambda: None) -> Never:
+    """Wait until :func:`interrupted_once` hears something and raises; ``watch`` is asked all the time, and may raise."""
+    while True:
+        watch()
+        pause(_WATCH_SECONDS)
 
 
-def wait_for_enter() -> None:
-    """Return when somebody presses Enter or Ctrl-C; where nobody can, as :func:`wait_for_interrupt`."""
-    try:
-        if _somebody_there():
-            sys.stdin.readline()
-        else:
-            wait_for_interrupt()
-    except KeyboardInterrupt:
-        return
+def wait_for_enter(invitation: str) -> None:
+    """Print that, and return when somebody presses Enter; where nobody can, as :func:`wait_for_interrupt`."""
+    sys.stderr.write(invitation)
+    sys.stderr.flush()
+    if not _somebody_there():
+        wait_for_interrupt()
+    sys.stdin.readline()
 
 
 def _somebody_there() -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from lab.deadline import Deadline
 from lab.shell import Shell
 
-__all__ = ["Observation", "observe", "start_sentinel", "write_keepsake"]
+__all__ = ["Observation", "clock_offset", "observe", "start_sentinel", "write_keepsake"]
 
 _KEEPSAKE = "/var/tmp/lab-keepsake"  # noqa: S108 - inside a guest that has no other users
 _SENTINEL = "/run/lab-sentinel"
@@ -22,7 +23,6 @@ echo modules=$(cut -d' ' -f1 /proc/modules | sort | tr '\n' ' ')
 pid=$(cat {_SENTINEL} 2>/dev/null)
 echo sentinel=$pid/$(sed 's/.*) //' /proc/$pid/stat 2>/dev/null | cut -d' ' -f20)
 echo clocksource=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
-echo realtime=$(date +%s.%N)
 sync; echo 3 > /proc/sys/vm/drop_caches
 echo keepsake=$(sha256sum < {_KEEPSAKE} 2>/dev/null | cut -c1-64)
 echo kernel_log=
@@ -32,10 +32,11 @@ dmesg
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look inside. ``uptime`` and ``realtime`` are seconds; ``keepsake`` is the SHA-256 of a file read from disk.
+    """One look inside. ``uptime`` is in seconds; ``keepsake`` is the SHA-256 of a file read from disk.
 
     ``sentinel`` is pid/start time in clock ticks since boot (proc(5), field 22 of stat): equal twice means that the
-    very same process lives.
+    very same process lives. ``clock_offset`` is the guest's wall clock minus this machine's in seconds, known to within
+    ``clock_error``, half of the time that the question took.
     """
 
     boot_id: str
@@ -46,7 +47,8 @@ class Observation:
     modules: frozenset[str]
     sentinel: str
     clocksource: str
-    realtime: float
+    clock_offset: float
+    clock_error: float
     keepsake: str
     kernel_log: tuple[str, ...]
 
@@ -57,6 +59,7 @@ def observe(shell: Shell, *, deadline: Deadline) -> Observation:
     Raises:
         CommandError: the guest could not run the script.
     """
+    offset, error = clock_offset(shell, deadline=deadline)
     said = shell.run("sh", "-c", _SCRIPT, deadline=deadline).check().text
     head, _, log = said.partition("kernel_log=\n")
     fields = dict(line.partition("=")[::2] for line in head.splitlines())
@@ -69,10 +72,22 @@ def observe(shell: Shell, *, deadline: Deadline) -> Observation:
         modules=frozenset(fields["modules"].split()),
         sentinel=fields["sentinel"],
         clocksource=fields["clocksource"],
-        realtime=float(fields["realtime"]),
+        clock_offset=offset,
+        clock_error=error,
         keepsake=fields["keepsake"],
         kernel_log=tuple(log.splitlines()),
     )
+
+
+def clock_offset(shell: Shell, *, deadline: Deadline) -> tuple[float, float]:
+    """How far the wall clock over there is ahead of ours, in seconds, and how well that is known.
+
+    Its answer was true at some moment between question and answer; the middle is wrong by half of that at most.
+    """
+    asked = time.time()
+    theirs = float(shell.run("date", "+%s.%N", deadline=deadline).check().text)
+    error = (time.time() - asked) / 2
+    return theirs - (asked + error), error
 
 
 def start_sentinel(shell: Shell, *, deadline: Deadline) -> None:

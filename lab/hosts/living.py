@@ -17,6 +17,8 @@ from lab.hosts.run_folder import Owner, is_alive, run_folders, sockets_of
 __all__ = ["LiveGuest", "LiveHost", "LiveRun", "living", "mark_waiting", "pick", "pick_run"]
 
 _WAITS = "waits"
+_WIDTH = 80
+"""As much of a command as fits into a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class LiveRun:
     guests: tuple[LiveGuest, ...] = field(default=())
 
     def __str__(self) -> str:
-        doing = self.owner.command if self.owner is not None else "of an unknown process"
-        return f"{self.tag} ({doing})"
+        doing = " ".join(self.owner.command.split()) if self.owner is not None else "of an unknown process"
+        return f"{self.tag} ({doing if len(doing) <= _WIDTH else f'{doing[:_WIDTH]}...'})"
 
 
 def living(cache: Cache) -> tuple[LiveRun, ...]:

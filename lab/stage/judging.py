@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.checks.migration import Sides, live_checks
@@ -42,14 +42,13 @@ def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, d
         *((listed_check(loadings, seen),) if loadings else ()),
     )
     keep_guest(guest, evidence, deadline=deadline)
-    return _verdict(checks, prepared.facts, evidence)
+    return _verdict(checks, prepared.facts)
 
 
 def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path, deadline: Deadline) -> Verdict:
     """Load modules, look, move, look again, load more, and compare."""
     guest = prepared.guest
     loadings, before = _look(guest, request.modules, evidence / "before.txt", deadline)
-    start = time.monotonic()
     was = identity(guest.domain.xml(deadline))
     keep_guest(guest, evidence, deadline=deadline)
     try:
@@ -60,9 +59,8 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
         if isinstance(failed, MigrationDeadlineError):
             prepared.source.disks.watch()
             prepared.target.disks.watch()
-        return _verdict((_moved(failed.message),), prepared.facts, evidence)
+        return _verdict((_moved(failed.message),), prepared.facts)
     after = observe(guest.shell, deadline=deadline)
-    elapsed = time.monotonic() - start
     keep_observation(after, evidence / "after.txt")
     sides = Sides(
         state_on(prepared.source.connection, guest.name, deadline),
@@ -76,13 +74,13 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
         *loading_checks(loadings),
         *((listed_check(loadings, before),) if loadings else ()),
         _moved("", seconds),
-        *live_checks(before, after, sides, elapsed=elapsed),
+        *live_checks(before, after, sides),
         *loading_checks(more, prefix="module-loads-after"),
     )
     keep_guest(guest, evidence, deadline=deadline)
     for host in (prepared.source, prepared.target):
         keep_host(host, evidence, deadline=deadline)
-    return _verdict(checks, prepared.facts, evidence)
+    return _verdict(checks, prepared.facts)
 
 
 def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
@@ -108,7 +106,7 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
         reason=reason,
         checks=(*verdict.checks, same, *specimen.doubt_checks()),
         facts={**prepared.facts, **verdict.facts},
-        evidence=_files(evidence),
+        evidence=(),  # whoever keeps the record names every file of the folder
     )
 
 
@@ -167,10 +165,6 @@ def _moved(trouble: str, seconds: float = 0.0) -> Check:
     )
 
 
-def _verdict(checks: tuple[Check, ...], facts: object, evidence: Path) -> Verdict:
+def _verdict(checks: tuple[Check, ...], facts: Mapping[str, str]) -> Verdict:
     verdict = Verdict.of(checks)
-    return dataclasses.replace(verdict, facts=dict(facts) if isinstance(facts, dict) else {}, evidence=_files(evidence))
-
-
-def _files(evidence: Path) -> tuple[str, ...]:
-    return tuple(sorted(str(path.relative_to(evidence)) for path in evidence.rglob("*") if path.is_file()))
+    return dataclasses.replace(verdict, facts=facts)

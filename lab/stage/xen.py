@@ -16,6 +16,7 @@ from lab.events import emit, step
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import obtain_guest_image
 from lab.guests.observation import start_sentinel, write_keepsake
+from lab.hosts.embedded.host import set_clock
 from lab.hosts.host import Host
 from lab.hosts.run_folder import RunFolder, run_folder
 from lab.kernels.delivery import push_modules

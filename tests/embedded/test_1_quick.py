@@ -79,5 +79,7 @@ def test_three_drivers_read_five_volumes(run_folder: Path, matrix: dict[str, Any
 
 
 def test_nothing_is_left_behind() -> None:
-    running = subprocess.run(("pgrep", "-x", "qemu-system-x86"), capture_output=True, text=True, check=False, timeout=10)
+    running = subprocess.run(
+        ("pgrep", "-x", "qemu-system-x86"), capture_output=True, text=True, check=False, timeout=10
+    )
     assert running.stdout == ""

@@ -28,7 +28,14 @@ def lab(*words: str, env: dict[str, str], timeout: float = 300) -> subprocess.Co
     command = (sys.executable, "-m", "lab", *words)
     everything = {**os.environ, **env}
     return subprocess.run(
-        command, cwd=ROOT, env=everything, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env=everything,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -88,7 +95,17 @@ def test_what_a_killed_run_leaves_is_found_and_removed(tmp_path: Path) -> None:
     settings = Settings.from_environment()
     cache = Cache(settings.cache)
     before = {left.tag for left in leftovers(cache)}
-    command = (sys.executable, "-m", "lab", "run", str(QUICK), "-k", "ntfs3 and clean", "--reports", str(tmp_path / "r"))
+    command = (
+        sys.executable,
+        "-m",
+        "lab",
+        "run",
+        str(QUICK),
+        "-k",
+        "ntfs3 and clean",
+        "--reports",
+        str(tmp_path / "r"),
+    )
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 120

@@ -100,7 +100,9 @@ def test_a_command_that_takes_too_long_is_a_deadline(shell: SshShell) -> None:
         shell.run("sleep", "60", deadline=Deadline(0.3))
 
 
-@pytest.mark.parametrize(("words", "reason"), [("echo 'mux: gone' >&2; exit 255", "mux: gone"), ("exit 255", "no reason given")])
+@pytest.mark.parametrize(
+    ("words", "reason"), [("echo 'mux: gone' >&2; exit 255", "mux: gone"), ("exit 255", "no reason given")]
+)
 def test_255_with_a_dead_master_is_a_lost_connection(shell: SshShell, words: str, reason: str) -> None:
     with pytest.raises(HostError, match=f"^xen-4.17: connection lost: {reason}$"):
         shell.run("sh", "-c", words, deadline=soon())

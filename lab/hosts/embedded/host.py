@@ -22,7 +22,7 @@ from lab.hypervisor import connect
 from lab.keys import Keys
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["embedded_host"]
+__all__ = ["embedded_host", "set_clock"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
             ssh = SshNetwork(sockets, keys.user, keys.known_host("lab"))
             ssh.add(recipe.name, address="127.0.0.1", port=machine.ssh_port(deadline))
             shell = stack.enter_context(ssh.connect(recipe.name, deadline=deadline, watch=machine.watch))
-            _wake(shell, deadline)
+            set_clock(shell, deadline=deadline)
             shell.forward(sockets / "libvirt", "/run/libvirt/libvirt-sock", deadline=deadline)
             uri = f"xen+unix:///system?socket={sockets / 'libvirt'}"
             connection = stack.enter_context(connect(uri, deadline=deadline))
@@ -101,7 +101,13 @@ def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
         )
 
 
-def _wake(shell: SshShell, deadline: Deadline) -> None:
-    # The host's clock stands where the snapshot was taken; Xen's wall clock, and so every guest's, follows dom0's.
-    script = f"date -u -s @{time.time():.0f} >/dev/null"
-    shell.run("sh", "-c", script, deadline=deadline).check()
+def set_clock(shell: SshShell, *, deadline: Deadline) -> None:
+    """Set an embedded host's clock by ours, as NTP would: to within half of what a question over there takes.
+
+    After its return from a snapshot a host's clock stands where it was; Xen's wall clock, and so every guest's, follows.
+    """
+    asked = time.time()
+    theirs = float(shell.run("date", "+%s.%N", deadline=deadline).check().text)
+    behind = int(((asked + time.time()) / 2 - theirs) * 1e9)
+    step = f'n=$(( $(date +%s%N) + {behind} )); date -u -s "@${{n%?????????}}.${{n#??????????}}"'
+    shell.run("sh", "-c", step, deadline=deadline).check()

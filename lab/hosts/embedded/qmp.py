@@ -38,7 +38,8 @@ class Qmp:
         try:
             self._await(self._client.connect(str(self._socket)), "connect", deadline)
         except BaseException:
-            self.close()
+            # There is no session to end; the client takes back by itself what it had begun.
+            self._stop()
             raise
         return self
 
@@ -60,6 +61,11 @@ class Qmp:
         # QEMU may have gone first, and a session with nobody is already over.
         with suppress(HostError, DeadlineError):
             self._await(self._client.disconnect(), "disconnect", Deadline(2))
+        self._stop()
+
+    def _stop(self) -> None:
+        with suppress(DeadlineError):
+            self._await(_others(), "disconnect", Deadline(2))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
         self._loop.close()
@@ -81,3 +87,9 @@ class Qmp:
             raise DeadlineError(f"{self._name}: QMP {what}: no answer within {deadline.seconds:g} s") from late
         except (QMPError, EOFError, OSError) as trouble:
             raise HostError(f"{self._name}: QMP {what}: {trouble}") from trouble
+
+
+async def _others() -> None:
+    """Wait until all else on this loop has ended."""
+    running = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*running, return_exceptions=True)

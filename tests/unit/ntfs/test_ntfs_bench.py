@@ -62,7 +62,8 @@ def document(text: bytes = b"truth", **more: object) -> dict[str, Any]:
 def shell(answer: Mapping[str, Any] | LabError) -> FakeShell:
     """Of a guest in which the probe says what it is told to say."""
     said = answer if isinstance(answer, LabError) else json.dumps(answer)
-    return FakeShell({"losetup --show *": "/dev/loop0", "losetup -d *": "", "modprobe *": "", "python3 *": said})
+    silent = dict.fromkeys(("losetup -d *", "modprobe *", "true"), "")
+    return FakeShell({**silent, "losetup --show *": "/dev/loop0", "python3 *": said})
 
 
 def guest(answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Any:

@@ -14,15 +14,33 @@ from lab.errors import DeadlineError, ImageError
 from lab.ntfs import foreign
 from lab.ntfs.foreign import admit, labels
 from lab.ntfs.image import open_image
+from lab.ntfs.judge import judge
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.nonzero import nonzero_chunks
-from lab.ntfs.readers import Readings, Truth, agreement
+from lab.ntfs.observation import SCHEMA
+from lab.ntfs.readers import Readings, Truth, agreement, consult
 from lab.ntfs.shelf import build_shelf
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State, Volume
-from lab.verdict import Outcome
+from lab.verdict import Finding, Outcome
 
 MIB = 1 << 20
+
+
+PROBED = {
+    "schema": SCHEMA,
+    "operation": "mount-and-read",
+    "driver": "ntfs3",
+    "kind": "kernel",
+    "type_asked": "ntfs3",
+    "options_asked": "ro",
+    "streams_as": "none",
+    "kernel": "6.12.1",
+    "ended": "complete",
+    "mount": {"ok": True, "type": "ntfs3", "options": "ro", "super_options": "ro", "source": "x"},
+    "entries": [{"path": "a", "kind": "file", "size": 1}],
+    "errors": [{"path": "b", "operation": "stat", "errno": 5, "text": "Input/output error"}],
+}
 
 
 def specimen(path: Path, manifest: Manifest | None = None, **more: object) -> Specimen:
@@ -153,3 +171,57 @@ def test_more_content_may_take_longer(tmp_path: Path) -> None:
     assert specimen(image).reading_seconds == 60.0
     assert specimen(image, many).reading_seconds == pytest.approx(160.5)
     assert 590 < specimen(image, big).reading_seconds < 600
+
+
+def test_a_third_reader_is_asked_where_the_first_two_cannot_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first gives up on a folder that ntfs-3g lists: no quarrel, and yet nothing is known."""
+    first = {
+        "libfsntfs": Manifest((), unsure=frozenset({"folder"})),
+        "ntfs-3g": Manifest((file("folder/a"),)),
+    }
+    rest = {"sleuthkit": Manifest((file("folder/a"),))}
+    asked: list[tuple[str, ...]] = []
+
+    def read_all(_volume: Path, _deadline: Deadline, *, names: tuple[str, ...], each: float) -> Readings:
+        asked.append(tuple(names))
+        assert each == 7
+        return Readings(rest if "sleuthkit" in names else first)
+
+    monkeypatch.setattr(consult, "read_all", read_all)
+    truth = consult.truth_of(tmp_path, Deadline(5), each=7)
+    assert asked == [("libfsntfs", "ntfs-3g"), ("sleuthkit",)]
+    assert [entry.path for entry in truth.manifest.entries] == ["folder/a"]
+    assert truth.disagreements == ()
+
+
+def test_what_readers_said_of_a_ruin_is_told_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "ruin"
+    refusals = {"libfsntfs": f"{image}: libfsntfs: no", "ntfs-3g": f"{image}: ntfs-3g: ntfs-3g refuses it: {'x' * 300}"}
+    monkeypatch.setattr(consult, "read_all", lambda *_words, **_more: Readings({}, refusals))
+    with pytest.raises(ImageError) as caught:
+        consult.truth_of(image, Deadline(5))
+    assert caught.value.message == (
+        f"{image}: read by 0 of 3 readers, 2 must agree: libfsntfs: no; ntfs-3g: {'x' * 157}..."
+    )
+
+
+UNKNOWN = Manifest((), frozenset(), frozenset({""}))
+
+
+def test_a_volume_of_which_nothing_is_known_is_not_judged_by_its_content() -> None:
+    verdict = judge(UNKNOWN, State.DAMAGED, PROBED)
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, None)
+    assert verdict.reason == "no-truth: nobody knows what the volume holds; it shows 1 names, with 1 errors"
+    assert {check.name for check in verdict.checks} == {"kernel-log", "mounted", "type-in-force", "read-only-in-force"}
+
+
+def test_of_such_a_volume_it_still_counts_that_a_driver_crashed_or_wrote() -> None:
+    crashed = judge(UNKNOWN, State.DAMAGED, {**PROBED, "kernel_log": ["Oops: 0000 [#1] SMP"]})
+    assert crashed.finding is Finding.CRASH
+    wrote = judge(UNKNOWN, State.DAMAGED, {**PROBED, "device_before": "1", "device_after": "2"})
+    assert (wrote.outcome, wrote.finding) == (Outcome.FAIL, Finding.DAMAGED)
+    refused = {"ok": False, "cause": "refused", "errno": 22, "text": "no", "operation": "mount(2)"}
+    right = judge(UNKNOWN, State.DAMAGED, {**PROBED, "mount": refused})
+    assert (right.outcome, right.finding) == (Outcome.PASS, Finding.REFUSED)
