@@ -86,6 +86,7 @@ def up(
                 f"{facts.name} is up: Xen {facts.xen}, libvirt {facts.libvirt}, dom0 {facts.kernel}, "
                 f"{stage.accelerator}\n  lab host shell {facts.name}\n  lab host console {facts.name} --follow\n"
             )
+
         def watch() -> None:
             for host in stage.pool.up():
                 host.disks.watch()

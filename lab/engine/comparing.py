@@ -165,6 +165,7 @@ class _Run:
         self._progress = progress
         self._answer = answer
         self._entries: list[_Entry] = []
+        self._refused: list[MatrixCell] = []
         self._hosts: dict[str, HostFacts] = {}
 
     def hear(self, event: events.Event) -> None:
@@ -219,8 +220,15 @@ class _Run:
             LabError: there is no stage, so nothing can be tried.
         """
         admitted = [(entry, entry.foreign) for entry in self._entries if entry.foreign is not None]
-        if not admitted:
-            return
+        if admitted:
+            self._on_a_stage(admitted, settings, open_stage)
+        # Told last: cells that took no time at all would make the progress foretell the same of the others.
+        for verdict in self._refused:
+            self._progress.verdict(verdict)
+
+    def _on_a_stage(
+        self, admitted: Sequence[tuple[_Entry, Foreign]], settings: Settings, open_stage: OpenStage
+    ) -> None:
         specimens = [foreign.specimen for _, foreign in admitted]
         memory = 768 if max(len(one.manifest.entries) for one in specimens) > _ROOMY else 256
         with open_stage(settings, specimens=specimens) as stage:
@@ -234,6 +242,7 @@ class _Run:
     def _try(self, stage: Stage, cell: Cell, testimony: Path) -> None:
         for number in range(1, _TRIES + 1):
             attempt = self._begin(cell, number)
+            self._progress.started(cell.id)
             try:
                 with attempt.bring_up(stage):
                     attempt.judge()
@@ -254,11 +263,10 @@ class _Run:
     def _refuse(self, cell: Cell, trouble: LabError) -> None:
         attempt = self._begin(cell, 1)
         attempt.end_by(trouble)
-        self._progress.verdict(self._conclude(attempt))
+        self._refused.append(self._conclude(attempt))
 
     def _begin(self, cell: Cell, number: int) -> Attempt:
         self._record.cell_started(cell.id, attempt=number)
-        self._progress.started(cell.id)
         return Attempt(cell, number, self._record.evidence_folder(cell.id, number), self._record.folder)
 
     def _conclude(self, attempt: Attempt, testimony: Path | None = None) -> MatrixCell:

@@ -49,7 +49,7 @@ def interrupted_once() -> Iterator[None]:
 
 
 def wait_for_interrupt(watch: Callable[[], None] = lambda: None) -> Never:
-    """Wait until :func:`interrupted_once` hears something and raises; ``watch`` is asked all the time, and may raise."""
+    """Wait until :func:`interrupted_once` hears something, and raises; ``watch`` is asked in between, and may raise."""
     while True:
         watch()
         pause(_WATCH_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from lab.hypervisor import (
     DiskSpec,
     Domain,
     DomainSpec,
+    GuestNotFoundError,
     InterfaceSpec,
     MigrationPlan,
     device_xml,
@@ -69,11 +70,13 @@ class Guest:
     disks: dict[str, tuple[Path, str]] = field(default_factory=dict)
     """Target (xvda) -> image here and its serial on hosts."""
     _here: ExitStack = field(default_factory=ExitStack)
+    _elsewhere: list[Host] = field(default_factory=list)
+    """Hosts that may have something of it left, after a move that did not go well."""
 
     def attach(self, image: Path, *, read_only: bool, deadline: Deadline, sector: int = 512) -> str:
         """Plug ``image`` into the running guest; returns the device's name in the guest."""
         target = next(f"xvd{letter}" for letter in "bcdefghijklmnop" if f"xvd{letter}" not in self.disks)
-        serial = f"{self.name[-12:]}-{target}-{uuid.uuid4().hex[:3]}"
+        serial = f"{self.name[-11:]}-{target}-{uuid.uuid4().hex[:3]}"
         path = self.host.disks.plug(image, serial, read_only=read_only, sector=sector, deadline=deadline)
         self.disks[target] = (image, serial)
         self.domain.attach(
@@ -96,6 +99,7 @@ class Guest:
         Raises:
             MigrationError: libvirt refused or failed; it knows where the guest is.
         """
+        self._elsewhere.append(target)
         for image, serial in self.disks.values():
             target.disks.plug(image, serial, read_only=False, sector=512, deadline=deadline)
         # libxl does not need the kernel for the move, but the domain that arrives names it and must be able to restart.
@@ -104,8 +108,10 @@ class Guest:
         with step("migrate", guest=self.name, source=self.host.name, target=target.name):
             moved = migrate(self.domain, target.connection, plan, deadline)
         source, self.host, self.domain = self.host, target, moved.domain
+        self._elsewhere[:] = [source]
         for _image, serial in self.disks.values():
             source.disks.unplug(serial, deadline=deadline)
+        self._elsewhere.clear()
         self._reach(deadline)
         return moved.seconds
 
@@ -142,17 +148,21 @@ class Guest:
     def _await_port(self, deadline: Deadline) -> None:
         # One command on the host that waits there, instead of many handshakes from here.
         script = f"until nc -z -w 1 {self.address.ip} 22; do sleep 0.1; done"
+        me = f"{self.name} on {self.host.name}"
         with step("wait for the guest", guest=self.name):
-            while not self.host.shell.run("timeout", "5", "sh", "-c", script, deadline=deadline):
+            try:
+                while not self.host.shell.run("timeout", "5", "sh", "-c", script, deadline=deadline):
+                    self.host.disks.watch()
+                    if not self.domain.is_active(deadline):
+                        raise GuestError(f"{me}: it ended before it answered; console: {self._last_words()}")
+                    deadline.check(me)
+            except DeadlineError as late:
                 self.host.disks.watch()
-                if not self.domain.is_active(deadline):
-                    said = " | ".join(self.console(deadline=deadline).splitlines()[-4:])
-                    raise GuestError(f"{self.name} on {self.host.name}: it ended before it answered; console: {said}")
-                try:
-                    deadline.check(f"{self.name} on {self.host.name}: no answer on port 22")
-                except DeadlineError as late:
-                    said = " | ".join(self.console(deadline=Deadline(10)).splitlines()[-4:])
-                    raise GuestError(f"{late.message}; console: {said or 'silent'}") from late
+                words = f"no answer on port 22 within {deadline.seconds:g} s; console: {self._last_words()}"
+                raise GuestError(f"{me}: {words}") from late
+
+    def _last_words(self) -> str:
+        return " | ".join(self.console(deadline=Deadline(10)).splitlines()[-4:]) or "silent"
 
     def undo(self) -> None:
         """Remove the domain wherever it is, and its disks; never raises, says what it could not do."""
@@ -160,8 +170,17 @@ class Guest:
         deadline = Deadline(30)
         _undo(f"destroy {self.name}", partial(self.domain.destroy, deadline))
         _undo(f"undefine {self.name}", partial(self.domain.undefine, deadline))
-        for _image, serial in self.disks.values():
-            _undo(f"unplug {serial} {self.name}", partial(self.host.disks.unplug, serial, deadline=deadline))
+        for host in self._elsewhere:
+            _undo(f"remove {self.name} from {host.name}", partial(self._remove_from, host, deadline))
+        for host in (self.host, *self._elsewhere):
+            for _image, serial in self.disks.values():
+                _undo(f"unplug {serial} of {self.name}", partial(host.disks.unplug, serial, deadline=deadline))
+
+    def _remove_from(self, host: Host, deadline: Deadline) -> None:
+        with suppress(GuestNotFoundError):
+            domain = host.connection.domain(self.name, deadline)
+            domain.destroy(deadline)
+            domain.undefine(deadline)
 
 
 def _undo(what: str, action: Callable[[], None]) -> None:

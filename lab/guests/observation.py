@@ -21,7 +21,7 @@ echo machine=$(uname -m)
 echo bits=$(getconf LONG_BIT)
 echo modules=$(cut -d' ' -f1 /proc/modules | sort | tr '\n' ' ')
 pid=$(cat {_SENTINEL} 2>/dev/null)
-echo sentinel=$pid/$(sed 's/.*) //' /proc/$pid/stat 2>/dev/null | cut -d' ' -f20)
+echo sentinel=$pid/$(sed -n 's/.*) [^ZX] //p' /proc/${{pid:-none}}/stat 2>/dev/null | cut -d' ' -f19)
 echo clocksource=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
 sync; echo 3 > /proc/sys/vm/drop_caches
 echo keepsake=$(sha256sum < {_KEEPSAKE} 2>/dev/null | cut -c1-64)
@@ -35,7 +35,7 @@ class Observation:
     """One look inside. ``uptime`` is in seconds; ``keepsake`` is the SHA-256 of a file read from disk.
 
     ``sentinel`` is pid/start time in clock ticks since boot (proc(5), field 22 of stat): equal twice means that the
-    very same process lives. ``clock_offset`` is the guest's wall clock minus this machine's in seconds, known to within
+    very same process lives; it ends with the stroke if none does, a zombie included. ``clock_offset`` is the guest's wall clock minus this machine's in seconds, known to within
     ``clock_error``, half of the time that the question took.
     """
 

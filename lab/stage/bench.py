@@ -24,9 +24,6 @@ _PROBE = "/root/probe.py"
 _GRACE = 20.0
 """Seconds over the probe's own limit before the guest itself is taken for hung."""
 
-_FINGERPRINTED = 256 << 20
-"""Bytes up to which the guest hashes the whole volume before and after, at 20 MB/s under emulation. It sees what a
-driver left in the guest's own cache; that the disk itself was left alone is found on this side, for any size."""
 
 _SECTORS = (512, 4096)
 """What a loop device can have."""
@@ -82,7 +79,6 @@ class Bench:
         shell.run("modprobe", "loop", deadline=deadline)
         device = shell.run("losetup", "--show", "-f", *options, "/dev/xvdb", deadline=deadline).check().text
         words = ("mount-and-read", *driver.probe_arguments(device), "--seconds", f"{seconds:g}")
-        words += ("--fingerprint",) if place.size <= _FINGERPRINTED else ()
         try:
             done = shell.run("python3", _PROBE, *words, deadline=deadline.at_most(seconds + _GRACE))
             if not done:

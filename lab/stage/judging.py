@@ -27,7 +27,7 @@ from lab.kernels.loading import Loading, load_modules
 from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
 from lab.stage.evidence import keep_guest, keep_host, keep_observation
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
-from lab.verdict import FINDING_OUTCOMES, Check, Outcome, Verdict
+from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
 
@@ -54,6 +54,9 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
     try:
         seconds = move(guest, prepared.target, request.how, deadline)
     except MigrationRefusedError as refused:
+        if refused.whereabouts.lives_once is False:
+            # Who refuses must leave the guest as it was.
+            return _verdict((_moved(refused.message),), prepared.facts)
         return Verdict(Outcome.UNSUPPORTED, refused.message, (_moved(refused.message),), facts=prepared.facts)
     except MigrationError as failed:
         if isinstance(failed, MigrationDeadlineError):
@@ -93,7 +96,8 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
     document = bench.read(prepared.driver, request.volume, seconds=specimen.reading_seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
     verdict = check_volume(specimen.manifest, specimen.state, document, log=log, folder=evidence, run_folder=evidence)
-    if blames(verdict):
+    if verdict.finding in {Finding.CRASH, Finding.HANG}:
+        # Its kernel is not to be trusted any more; a driver that merely showed wrong bytes has tainted nothing.
         bench.spoiled = bench.spoiled or verdict.reason
     same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume, deadline))
     keep_guest(bench.guest, evidence, deadline=deadline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -53,7 +53,7 @@ def _make_guest(cache: Cache, keys: Keys, request: GuestRequest, deadline: Deadl
         pass
 
 
-def _both(jobs: list[Callable[[], None]], deadline: Deadline) -> None:
+def _both(jobs: Sequence[Callable[[], None]], deadline: Deadline) -> None:
     workers = ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1))
     try:
         _await([workers.submit(job) for job in jobs], deadline)

@@ -63,6 +63,10 @@ def red(checks: tuple[Check, ...]) -> set[str]:
     return {check.name for check in checks if check.outcome is not Outcome.PASS}
 
 
+def boot_of(guest: Guest) -> str:
+    return observe(guest.shell, deadline=Deadline(60)).boot_id
+
+
 def sh(guest: Guest, script: str) -> None:
     guest.shell.run("sh", "-c", script, deadline=Deadline(60)).check()
 
@@ -145,10 +149,7 @@ def test_a_reboot_on_the_way(guest: Guest) -> None:
     guest.shell.run("sh", "-c", "(sleep 1; reboot -f) >/dev/null 2>&1 &", deadline=Deadline(30))
     wait_until(
         "the guest is another boot",
-        lambda: (
-            guest.reconnect(Deadline(200))
-            and observe(guest.shell, deadline=Deadline(60)).boot_id != look.before.boot_id
-        ),
+        lambda: guest.reconnect(Deadline(200)) and boot_of(guest) != look.before.boot_id,
         deadline=Deadline(240),
         interval=3,
     )

@@ -1,9 +1,8 @@
-"""NTFS cells on a real bench: a planted fault is found and named, a guest that dies is not blamed on the driver twice."""
+"""NTFS cells on a real bench: a planted fault is found and named; a guest that dies once condemns no driver."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def zero(image: Path, at: Path) -> None:
 
 def lose(image: Path, at: Path) -> None:
     with mounted(image, at, options=(), deadline=Deadline(60)):
-        os.unlink(at / VICTIM)
+        (at / VICTIM).unlink()
 
 
 def wipe(image: Path, _at: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_dead_host_is_named_and_the_next_cell_gets_another(stage: XenStage) ->
     pid = int((stage.folder.path / "xen-4.17" / "qemu.pid").read_text())
     os.kill(pid, signal.SIGKILL)
     time.sleep(1)
-    with pytest.raises(HostError, match="xen-4.17: QEMU ended with status -9"):
+    with pytest.raises(HostError, match=r"xen-4\.17: QEMU ended with status -9"):
         stage.host(HOST, Deadline(60))
     stage.host(HOST, Deadline(120))
     again = next(host for host in stage.pool.up() if host.name == "xen-4.17")

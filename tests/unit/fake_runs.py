@@ -97,7 +97,7 @@ def fake_run(cache: Cache, tag: str = "abcd1234", *, alive: bool = True, short: 
     with ExitStack() as undo:
         path = cache.root / "run" / tag
         path.mkdir(parents=True)
-        sockets = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp" if short else None))
+        sockets = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp" if short else None))  # noqa: S108 - made by mkdtemp
         undo.callback(subprocess.run, ("rm", "-rf", sockets), check=True)
         (path / "sockets").symlink_to(sockets)
         (path / "owner.json").write_text(json.dumps(asdict(Owner.here()) | {"command": f"lab run {tag}"}))

@@ -28,6 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     """An empty cache, and a folder of its own for temporary files."""
     (tmp_path / "t").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
     return Cache(tmp_path / "cache")
 
 
@@ -199,12 +200,12 @@ def test_a_folder_in_which_something_stays_mounted_is_not_emptied(
 ) -> None:
     folder, inner = tmp_path / "half", tmp_path / "half/a/mnt"
     inner.mkdir(parents=True)
-    called = []
+    called: list[tuple[str | Path, ...]] = []
 
-    def umount(*argv: str, deadline: Deadline) -> Completed:
+    def umount(*argv: str | Path, deadline: Deadline) -> Completed:
         called.append(argv)
         deadline.check("umount")
-        return Completed(argv, 32, b"", b"busy")
+        return Completed(tuple(map(str, argv)), 32, b"", b"busy")
 
     monkeypatch.setattr(mounts, "run", umount)
     monkeypatch.setattr(mounts, "mounts_in", lambda _folder: (inner,))

@@ -23,6 +23,9 @@ from lab.wait import wait_until
 from tests.unit.fake_runs import FakeRun, fake_run
 
 _NOW = 1_700_000_000.0
+_TAGS = "aaaa0000, bbbb0000"
+_AT_WORK = "aaaa0000 (lab run aaaa0000), bbbb0000 (lab run bbbb0000)"
+_NESTED = "xen-4.14, xen-4.17, xen-4.20"
 LAB = (sys.executable, "-c", "import sys; from lab.cli import main; sys.exit(main())")
 
 
@@ -134,19 +137,16 @@ def test_a_machine_without_ssh_is_told_how_to_get_it(
         (("shell", "4.17", "--run", "b"), "no live host 'xen-4.17'; known: xen-4.20\n  hint: did you mean 'xen-4.20'?"),
         (
             ("down",),
-            "no run waits to be ended; at work: aaaa0000 (lab run aaaa0000), bbbb0000 (lab run bbbb0000)\n"
-            "  hint: name a run to interrupt it",
+            f"no run waits to be ended; at work: {_AT_WORK}\n  hint: name a run to interrupt it",
         ),
         (
             ("down", "xen-4.17"),
-            "no live run 'xen-4.17'; known: aaaa0000, bbbb0000\n"
-            "  hint: xen-4.17 belongs to run aaaa0000, and goes with it",
+            f"no live run 'xen-4.17'; known: {_TAGS}\n  hint: xen-4.17 belongs to run aaaa0000, and goes with it",
         ),
         (("down", "aaaa0001"), "no live run 'aaaa0001'; known: aaaa0000, bbbb0000\n  hint: did you mean 'aaaa0000'?"),
         (
             ("up", "4.21"),
-            "no host that can be brought up 'xen-4.21'; known: xen-4.14, xen-4.17, xen-4.20\n"
-            "  hint: did you mean 'xen-4.20'?",
+            f"no host that can be brought up 'xen-4.21'; known: {_NESTED}\n  hint: did you mean 'xen-4.20'?",
         ),
     ],
 )
@@ -281,7 +281,7 @@ def test_up_stays_until_it_is_told_and_undoes_all(
         "undone",
     ]
     assert trouble == "taking down\n"
-    assert living(cache) == leftovers(cache) == ()
+    assert (living(cache), leftovers(cache)) == ((), ())
 
 
 def test_up_ends_when_a_host_dies_and_says_why(upper: subprocess.Popen[str], tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_down_reaches_one_that_hears_no_ctrl_c(
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
         wait_until("lab host up", lambda: any(run.waits for run in living(cache)), deadline=Deadline(30))
         assert cli.main(["host", "down"]) == 0
-    assert living(cache) == leftovers(cache) == ()
+    assert (living(cache), leftovers(cache)) == ((), ())
     assert "is down\n" in capsys.readouterr().out
 
 

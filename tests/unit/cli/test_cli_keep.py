@@ -31,7 +31,7 @@ def test_without_a_terminal_it_waits_for_a_signal_and_ends_as_ever(project: Proj
         words, cwd=project.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as session:
         assert session.stderr is not None
-        before = []
+        before: list[str] = []
         while _MARK not in (line := session.stderr.readline()):
             assert line, before
             before.append(line)
@@ -101,9 +101,9 @@ class _Stage(XenStage):
 )
 def test_the_guest_of_the_first_failed_cell_stays_as_long_as_the_stage(
     tmp_path: Path,
-    keep: bool,
+    keep: bool,  # noqa: FBT001 - a parameter of the test
     failing: set[str],
-    at_once: list[str],  # noqa: FBT001 - a parameter of the test
+    at_once: list[str],
 ) -> None:
     nothing: Any = None
     with ExitStack() as stack:

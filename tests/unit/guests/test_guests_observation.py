@@ -1,0 +1,176 @@
+"""One look inside a guest: what it says is understood, and the questions mean what they should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from lab.deadline import Deadline
+from lab.guests.observation import Observation, clock_offset, observe, start_sentinel, write_keepsake
+from lab.process import CommandError, Completed, run
+from lab.testing.shell import Answer, FakeShell
+from tests.unit.guests.observations import HEALTHY
+
+SAID = f"""\
+boot_id={HEALTHY.boot_id}
+uptime=61.25
+release=6.12.57-cloud-amd64
+machine=x86_64
+bits=32
+modules=ext4 fuse loop
+sentinel=431/2210
+clocksource=xen
+keepsake={HEALTHY.keepsake}
+kernel_log=
+[    0.000000] Linux version 6.12.57-cloud-amd64
+[    4.200000] EXT4-fs (xvda): mounted filesystem
+"""
+
+
+def soon() -> Deadline:
+    return Deadline(20)
+
+
+def look(said: str) -> Observation:
+    return observe(FakeShell({"date *": f"{time.time():.9f}", "sh -c *": said}), deadline=soon())
+
+
+def test_all_that_a_guest_says_is_understood() -> None:
+    seen = look(SAID)
+    assert abs(seen.clock_offset) < 1
+    assert replace(seen, clock_offset=HEALTHY.clock_offset, clock_error=HEALTHY.clock_error) == HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("modules=", "modules", frozenset[str]()),
+        ("sentinel=431/", "sentinel", "431/"),
+        ("sentinel=/", "sentinel", "/"),
+        ("keepsake=", "keepsake", ""),
+        ("clocksource=", "clocksource", ""),
+        ("release=6.1=x", "release", "6.1=x"),
+    ],
+)
+def test_what_is_not_there_is_empty_and_not_an_accident(line: str, name: str, value: object) -> None:
+    field = line.partition("=")[0]
+    said = "\n".join(line if each.startswith(f"{field}=") else each for each in SAID.splitlines())
+    assert getattr(look(said), name) == value
+
+
+def test_a_log_that_looks_like_an_answer_is_still_the_log() -> None:
+    seen = look(SAID + "bits=64\nkernel_log=\nboot_id=other\n")
+    assert seen.bits == 32
+    assert seen.kernel_log[-3:] == ("bits=64", "kernel_log=", "boot_id=other")
+
+
+def test_a_guest_with_an_empty_log_has_none() -> None:
+    assert look(SAID.partition("kernel_log=\n")[0] + "kernel_log=\n").kernel_log == ()
+
+
+def test_a_guest_that_cannot_answer_is_an_error() -> None:
+    shell = FakeShell({"date *": "1.5", "sh -c *": Answer(1, stderr="dmesg: read kernel buffer failed\n")})
+    with pytest.raises(CommandError, match=r"^sh: status 1: dmesg: read kernel buffer failed$"):
+        observe(shell, deadline=soon())
+
+
+@pytest.mark.parametrize("ahead", [0.0, 3.0, -3.0])
+def test_the_offset_of_a_clock_is_known_to_within_half_of_what_the_question_took(
+    monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    moments = iter([1000.0, 1000.8])  # asked, answered
+    monkeypatch.setattr("lab.guests.observation.time.time", lambda: next(moments))
+    # The guest looked at its clock some time in between.
+    offset, error = clock_offset(FakeShell({"date +%s.%N": f"{1000.1 + ahead:.9f}\n"}), deadline=soon())
+    assert error == pytest.approx(0.4)
+    assert abs(offset - ahead) <= error
+
+
+@dataclass(frozen=True)
+class LocalShell:
+    """This machine in a guest's place: its files lie in ``folder``, and nothing is done to all of the machine."""
+
+    folder: Path
+
+    def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        changes = {
+            "/run/lab-sentinel": f"{self.folder}/sentinel",
+            "/var/tmp/lab-keepsake": f"{self.folder}/keepsake",  # noqa: S108 - the guest's path
+            "/proc/sys/vm/drop_caches": f"{self.folder}/dropped",
+            "sync": "echo >/dev/null",
+            "dmesg": "echo '[ 1.0] a log'",
+        }
+        words = list(argv)
+        for old, new in changes.items():
+            words = [word.replace(old, new) for word in words]
+        return run(*words, deadline=deadline, stdin=stdin)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[LocalShell]:
+    yield LocalShell(tmp_path)
+    sentinel = tmp_path / "sentinel"
+    if sentinel.exists():
+        subprocess.run(("kill", sentinel.read_text().strip()), check=False, stderr=subprocess.DEVNULL, timeout=20)
+
+
+def test_the_questions_are_ones_that_linux_answers(here: LocalShell, tmp_path: Path) -> None:
+    seen = observe(here, deadline=soon())
+    assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert (seen.release, seen.machine, seen.bits) == (os.uname().release, os.uname().machine, 64)
+    assert 0 < seen.uptime <= float(Path("/proc/uptime").read_text().split()[0])
+    modules = Path("/proc/modules")
+    loaded = modules.read_text().splitlines() if modules.exists() else []  # a kernel may have none
+    assert seen.modules == {line.split()[0] for line in loaded}
+    assert seen.kernel_log == ("[ 1.0] a log",)
+    assert abs(seen.clock_offset) <= seen.clock_error + 0.001
+    assert (tmp_path / "dropped").read_text() == "3\n"  # the keepsake is then read from the disk
+
+
+def started(pid: int) -> str:
+    """proc(5), field 22 of stat; the second one is the name, and may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def test_a_sentinel_is_one_process_by_number_and_start(here: LocalShell, tmp_path: Path) -> None:
+    assert observe(here, deadline=soon()).sentinel == "/"  # none yet
+    start_sentinel(here, deadline=soon())
+    pid = int((tmp_path / "sentinel").read_text())
+    first = observe(here, deadline=soon()).sentinel
+    assert first == f"{pid}/{started(pid)}" == observe(here, deadline=soon()).sentinel
+
+    subprocess.run(("kill", "-9", str(pid)), check=True, timeout=20)
+    # Dead, whether its parent has asked for its status by now or not.
+    assert observe(here, deadline=soon()).sentinel == f"{pid}/"
+
+    start_sentinel(here, deadline=soon())
+    assert observe(here, deadline=soon()).sentinel != first
+
+
+def test_a_sentinel_outlives_the_shell_that_started_it(here: LocalShell, tmp_path: Path) -> None:
+    start = time.monotonic()
+    start_sentinel(here, deadline=soon())
+    assert time.monotonic() - start < 5  # nothing of it holds the connection
+    pid = int((tmp_path / "sentinel").read_text())
+    assert os.getsid(pid) != os.getsid(0)
+
+
+def test_a_keepsake_is_random_and_told_by_its_sum(here: LocalShell, tmp_path: Path) -> None:
+    write_keepsake(here, mib=1, deadline=soon())
+    content = (tmp_path / "keepsake").read_bytes()
+    assert len(content) == 1 << 20
+    seen = observe(here, deadline=soon())
+    assert seen.keepsake == sha256(content).hexdigest()
+    (tmp_path / "keepsake").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert observe(here, deadline=soon()).keepsake != seen.keepsake
+
+
+def test_a_guest_without_a_keepsake_has_none(here: LocalShell) -> None:
+    assert observe(here, deadline=soon()).keepsake == ""
