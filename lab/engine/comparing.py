@@ -17,18 +17,19 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.engine.alarm import terminate_like_interrupt
 from lab.engine.attempt import Attempt
+from lab.engine.entry import Entry, moving_seconds, open_entries
 from lab.engine.question import Question, Way
-from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UsageError
+from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError
 from lab.hosts.run_folder import run_folder
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.matrix.tally import exit_code
-from lab.ntfs.foreign import Foreign, admit, labels
-from lab.ntfs.image import NtfsVolume, open_image
+from lab.ntfs.foreign import Foreign, admit
+from lab.ntfs.image import NtfsVolume
 from lab.ntfs.specimen import Specimen
 from lab.report.advice import advice
 from lab.report.progress import Progress
 from lab.report.write import write_reports
-from lab.run_record import RunRecord, read_matrix
+from lab.run_record import RecordError, RunRecord, read_matrix
 from lab.scenario.cell import Cell, GuestRequest, HostRequest, KernelRequest, Limits, NtfsRequest
 from lab.settings import Settings
 from lab.staging import Stage
@@ -40,6 +41,9 @@ _PATH = "ntfs-compare"
 
 _PLAN_SECONDS = 3600.0
 """For the images and snapshots of a cold cache, as in lab.engine.run."""
+
+_ADMISSION = 10
+"""Times what it takes to copy a volume: three readers read it too, the slowest at 2 MB/s."""
 
 _BRING_UP_SECONDS = 600.0
 """A bench from a warm cache takes half a minute, on a busy machine some of them."""
@@ -94,7 +98,7 @@ def compare(
         undo.enter_context(terminate_like_interrupt())
         work = undo.enter_context(run_folder(Cache(settings.cache))).fresh_folder("images")
         answer = Compared()
-        entries = _open(asked.images, work, answer)
+        entries = open_entries(asked.images, work, answer.troubles)
         if not entries:
             return answer
         record = undo.enter_context(RunRecord.create(settings.reports, command=command, revision=_revision()))
@@ -116,46 +120,6 @@ def compare(
         return answer
 
 
-@dataclass(slots=True)
-class _Entry:
-    """One row: a volume, or an image in which none could be found."""
-
-    name: str
-    volume: NtfsVolume | None = None
-    trouble: LabError | None = None
-    foreign: Foreign | None = None
-    cells: list[Cell] = field(default_factory=list)
-
-
-def _open(images: Sequence[Path], work: Path, answer: Compared) -> list[_Entry]:
-    """A row a volume. What is not there is the user's mistake and gets no row, only a word."""
-    entries: list[_Entry] = []
-    names = labels(images)
-    for number, image in enumerate(images):
-        if not image.exists() or image.is_dir():
-            what = "a folder, not an image" if image.is_dir() else "no such file"
-            answer.troubles.append(UsageError(f"{image}: {what}", hint="name images of NTFS volumes or of whole disks"))
-            continue
-        folder = work / str(number)
-        folder.mkdir()
-        try:
-            with events.step("open an image", image=str(image)):
-                found = open_image(image, folder, Deadline(_moving_seconds(image)))
-        except LabError as trouble:
-            answer.troubles.append(trouble)
-            entries.append(_Entry(names[image], trouble=trouble))
-            continue
-        for volume in found:
-            part = f":p{volume.partition}" if volume.partition else ""
-            entries.append(_Entry(names[image] + part, volume))
-    return entries
-
-
-def _moving_seconds(image: Path) -> float:
-    """Time to copy or convert an image; a disk that does less than 5 MB/s is at its end."""
-    return 300.0 + image.stat().st_size / 5_000_000
-
-
 class _Run:
     """A run in progress: what was planned, and what came of it so far."""
 
@@ -164,7 +128,7 @@ class _Run:
         self._record = record
         self._progress = progress
         self._answer = answer
-        self._entries: list[_Entry] = []
+        self._entries: list[Entry] = []
         self._refused: list[MatrixCell] = []
         self._hosts: dict[str, HostFacts] = {}
 
@@ -175,7 +139,7 @@ class _Run:
         elif event.kind in {"retry", "repeat on a fresh guest"}:
             self._progress.step(f"again: {event.fields.get('because', event.fields.get('why', ''))}")
 
-    def plan(self, entries: list[_Entry]) -> None:
+    def plan(self, entries: list[Entry]) -> None:
         """Name all cells, before anything is tried."""
         self._entries = entries
         for entry in entries:
@@ -193,9 +157,9 @@ class _Run:
                 for cell in entry.cells:
                     self._refuse(cell, entry.trouble)
 
-    def _admit(self, entry: _Entry, volume: NtfsVolume, folder: Path) -> None:
+    def _admit(self, entry: Entry, volume: NtfsVolume, folder: Path) -> None:
         folder.mkdir()
-        deadline = Deadline(_moving_seconds(volume.raw) + 600.0)
+        deadline = Deadline(_ADMISSION * moving_seconds(volume.boot.size))
         try:
             with events.step("ask the readers", volume=entry.name):
                 entry.foreign = admit(volume, entry.name, folder, deadline)
@@ -208,9 +172,12 @@ class _Run:
         self._record.append("volume", **entry.foreign.testimony)
         path = self._testimony(entry)
         text = json.dumps(entry.foreign.testimony, ensure_ascii=True, indent=1) + "\n"
-        path.write_text(text, encoding="ascii")
+        try:
+            path.write_text(text, encoding="ascii")
+        except OSError as broken:
+            raise RecordError(f"{path}: cannot be written: {broken.strerror}", hint="is there room?") from broken
 
-    def _testimony(self, entry: _Entry) -> Path:
+    def _testimony(self, entry: Entry) -> Path:
         return self._record.evidence_folder(f"{_PATH}::{entry.name}-readers") / "readers.json"
 
     def try_all(self, settings: Settings, open_stage: OpenStage) -> None:
@@ -226,9 +193,7 @@ class _Run:
         for verdict in self._refused:
             self._progress.verdict(verdict)
 
-    def _on_a_stage(
-        self, admitted: Sequence[tuple[_Entry, Foreign]], settings: Settings, open_stage: OpenStage
-    ) -> None:
+    def _on_a_stage(self, admitted: Sequence[tuple[Entry, Foreign]], settings: Settings, open_stage: OpenStage) -> None:
         specimens = [foreign.specimen for _, foreign in admitted]
         memory = 768 if max(len(one.manifest.entries) for one in specimens) > _ROOMY else 256
         with open_stage(settings, specimens=specimens) as stage:

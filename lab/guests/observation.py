@@ -35,8 +35,9 @@ class Observation:
     """One look inside. ``uptime`` is in seconds; ``keepsake`` is the SHA-256 of a file read from disk.
 
     ``sentinel`` is pid/start time in clock ticks since boot (proc(5), field 22 of stat): equal twice means that the
-    very same process lives; it ends with the stroke if none does, a zombie included. ``clock_offset`` is the guest's wall clock minus this machine's in seconds, known to within
-    ``clock_error``, half of the time that the question took.
+    very same process lives; nothing follows the stroke if none does, or only as a zombie. ``clock_offset`` is the
+    guest's wall clock minus this machine's in seconds, known to within ``clock_error``, half of the time that the
+    question took.
     """
 
     boot_id: str

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,10 @@ def nothing_to_build(_folder: Path) -> None:
 
 
 def write(content: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "file").write_text(content) and None
+    def build(folder: Path) -> None:
+        (folder / "file").write_text(content)
+
+    return build
 
 
 @pytest.fixture
@@ -183,7 +187,12 @@ def test_many_that_wait_for_a_build_all_get_it(cache: Cache) -> None:
 def test_who_came_at_the_same_moment_as_the_builder_gets_it_too(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     # Both have looked and found nothing; the other is quicker, builds it, and goes on to use it for an hour.
     looked = threading.Event()
-    monkeypatch.setattr("lab.wait.pause", lambda _seconds: (looked.set(), threading.Event().wait(0.01)))
+
+    def pause(_seconds: float) -> None:
+        looked.set()
+        time.sleep(0.01)
+
+    monkeypatch.setattr("lab.wait.pause", pause)
     final = cache.folder("host", "k1")
     final.parent.mkdir(parents=True)
     got = threading.Event()
@@ -215,7 +224,7 @@ def test_when_the_builder_fails_one_of_those_that_wait_builds(cache: Cache) -> N
         raise HostError("power cut")
 
     def first() -> None:
-        with pytest.raises(HostError, match="^power cut$"), cache.use("host", "k1", broken, deadline=soon()):
+        with pytest.raises(HostError, match=r"^power cut$"), cache.use("host", "k1", broken, deadline=soon()):
             pass
 
     def second() -> None:
@@ -284,7 +293,7 @@ def test_a_folder_that_cannot_be_one_is_named(tmp_path: Path) -> None:
 
 
 def test_trouble_of_the_user_of_a_thing_is_not_the_caches(cache: Cache) -> None:
-    with pytest.raises(OSError, match="^mine$"), cache.use("host", "k1", write("x"), deadline=soon()):
+    with pytest.raises(OSError, match=r"^mine$"), cache.use("host", "k1", write("x"), deadline=soon()):
         raise OSError("mine")
     assert cache.folder("host", "k1").exists()
 

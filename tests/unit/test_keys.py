@@ -67,5 +67,5 @@ def test_keys_that_were_not_finished_are_made_anew(tmp_path: Path) -> None:
 
 def test_without_ssh_keygen_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingToolError, match="^ssh-keygen: no such program\n"):
+    with pytest.raises(MissingToolError, match=r"^ssh-keygen: no such program\n"):
         Keys.of(Cache(tmp_path), deadline=soon())

@@ -10,7 +10,7 @@ from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict, wors
 
 HELD = Check.equal("same-boot", "7d0c", "7d0c")
 BROKEN = Check.equal("clocksource", "xen", "tsc")
-OTHER = Check.that("identity", False, expected="as before", observed="vcpus: 1 -> 2")
+OTHER = Check.that("identity", holds=False, expected="as before", observed="vcpus: 1 -> 2")
 
 
 def test_the_worst_of_all_orders_is_the_same() -> None:
@@ -45,7 +45,7 @@ def test_a_reason_that_is_given_stands() -> None:
 def test_a_check_keeps_what_it_compared_as_text() -> None:
     assert Check.equal("userland-bits", 32, 64) == Check("userland-bits", Outcome.FAIL, "32", "64")
     assert Check.equal("userland-bits", 32, 32).outcome is Outcome.PASS
-    assert Check.that("clock", True, expected=1, observed=2) == Check("clock", Outcome.PASS, "1", "2")
+    assert Check.that("clock", holds=True, expected=1, observed=2) == Check("clock", Outcome.PASS, "1", "2")
 
 
 @pytest.mark.parametrize("finding", Finding)

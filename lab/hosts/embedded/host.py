@@ -104,7 +104,8 @@ def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
 def set_clock(shell: SshShell, *, deadline: Deadline) -> None:
     """Set an embedded host's clock by ours, as NTP would: to within half of what a question over there takes.
 
-    After its return from a snapshot a host's clock stands where it was; Xen's wall clock, and so every guest's, follows.
+    After its return from a snapshot a host's clock stands where it was; Xen's wall clock, and so every guest's,
+    follows it.
     """
     asked = time.time()
     theirs = float(shell.run("date", "+%s.%N", deadline=deadline).check().text)

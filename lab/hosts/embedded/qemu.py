@@ -34,8 +34,8 @@ class Hardware:
         """The CPU model, with what breaks Xen or its guests under emulation taken out.
 
         smap, smep: dom0 dies at once with a page fault under TCG. cx16: guests with 6.12 die at random right after
-        cmpxchg16b. xsave, pku: a 7.2 guest as PVH panics in fpstate_reset. erms, fsrm: kernels then copy and clear memory by
-        `rep movsb`, which TCG takes a byte at a time, 15 ns each. All seen with QEMU 7.2.
+        cmpxchg16b. xsave, pku: a 7.2 guest as PVH panics in fpstate_reset. erms, fsrm: kernels then copy and clear
+        memory by `rep movsb`, which TCG takes a byte at a time, 15 ns each. All seen with QEMU 7.2.
         """
         return "host" if accelerator == "kvm" else "max,-smap,-smep,-cx16,-xsave,-pku,-erms,-fsrm"
 

@@ -76,7 +76,7 @@ LOST = {"sentinel": "431/", "reused": "431/9921", "other": "877/2210"}
 OTHER_KEEPSAKE = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
 
 FAULTS = [
-    ("another boot", {"boot_id": "11111111-0000-4000-8000-000000000000"}, {}, "same-boot", "11111111-0000-4000-8000-000000000000"),
+    ("another boot", {"boot_id": "1111-0000"}, {}, "same-boot", "1111-0000"),
     ("uptime starts anew", {"uptime": 3.0}, {}, "uptime-grows", "3 s"),
     ("uptime stands still", {"uptime": HEALTHY.uptime}, {}, "uptime-grows", "61.25 s"),
     ("the sentinel is gone", {"sentinel": LOST["sentinel"]}, {}, "same-process", "431/"),

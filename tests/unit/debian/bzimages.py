@@ -22,7 +22,8 @@ def payload(form: str, content: bytes = ELF) -> bytes:
             return pack(("zstd", "-qc"), content) + size
         case "lz4":
             return pack(("lz4", "-lqc"), content) + size
-    raise AssertionError(form)
+        case _:
+            raise AssertionError(form)
 
 
 def pack(argv: tuple[str, ...], content: bytes) -> bytes:

@@ -90,7 +90,7 @@ def test_the_key_is_the_same_as_long_as_nothing_changes(
     first = key(RECIPE)
     age(cache)
     mirror.simulates("\n".join(reversed(SIMULATED.splitlines())))  # the order in which apt installs says nothing
-    reordered = dataclasses.replace(RECIPE, overlay=dict(reversed(RECIPE.overlay.items())))
+    reordered = dataclasses.replace(RECIPE, overlay=dict(sorted(RECIPE.overlay.items(), reverse=True)))
     assert key(reordered) == first
 
 

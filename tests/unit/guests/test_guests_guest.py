@@ -15,18 +15,22 @@ from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
 from lab.errors import DeadlineError, GuestError, HostError
 from lab.events import Event, subscribe
-from lab.guests import guest as module
 from lab.guests.guest import Address, Guest, domain_spec, start_guest
 from lab.guests.image import BootFiles, GuestImage
 from lab.hosts.host import Host
 from lab.hypervisor import (
+    Connection,
     DiskSpec,
+    Domain,
     DomainState,
     GuestRefusedError,
+    Migrated,
     MigrationError,
+    MigrationPlan,
     binding,
     domain_xml,
     identity,
+    migrate,
     validate,
 )
 from lab.hypervisor.binding import Said
@@ -200,9 +204,11 @@ def test_a_disk_that_cannot_be_plugged_leaves_no_other(
     source: Place, image: GuestImage, tmp_path: Path, failures: list[str]
 ) -> None:
     source.disks.broken = frozenset({f"{NAME}-xvdb"})
-    with pytest.raises(HostError, match=f"^disk {NAME}-xvdb: refused$"):
-        with start(source, image, tmp_path, shelf=tmp_path / "shelf.raw"):
-            pass
+    with (
+        pytest.raises(HostError, match=f"^disk {NAME}-xvdb: refused$"),
+        start(source, image, tmp_path, shelf=tmp_path / "shelf.raw"),
+    ):
+        pass
     assert (source.serials, failures) == (set(), [])
     assert not (tmp_path / f"{NAME}.raw").exists()
 
@@ -327,12 +333,11 @@ def test_a_move_that_fails_after_all_leaves_no_guest_on_either_side(
     source: Place, target: Place, image: GuestImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # libvirt's answer is lost, and the guest is over there already.
-    def lost(*arguments: object, **more: object) -> object:
-        moved(*arguments, **more)
+    def lost(domain: Domain, connection: Connection, plan: MigrationPlan, deadline: Deadline) -> Migrated:
+        migrate(domain, connection, plan, deadline)
         raise GuestError("migrate: the answer is lost")
 
-    moved = module.migrate
-    monkeypatch.setattr(module, "migrate", lost)
+    monkeypatch.setattr("lab.guests.guest.migrate", lost)
     with start(source, image, tmp_path) as guest:
         with pytest.raises(GuestError, match=r"^migrate: the answer is lost$"):
             guest.move_live(target.host, deadline=soon())
@@ -362,7 +367,7 @@ def test_a_source_that_dies_right_after_the_move_is_told_and_the_guest_goes_all_
         ("none", []),
     ],
 )
-def test_undoing_never_raises_and_says_what_it_could_not_do(
+def test_undoing_never_raises_and_says_what_it_could_not_do(  # noqa: PLR0913, PLR0917 - three fixtures and a table
     source: Place, image: GuestImage, tmp_path: Path, failures: list[str], fault: str, told: list[str]
 ) -> None:
     with start(source, image, tmp_path):
@@ -375,10 +380,13 @@ def test_undoing_never_raises_and_says_what_it_could_not_do(
 
 
 def test_undoing_does_not_hide_what_went_wrong_before(source: Place, image: GuestImage, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"^bytes differ$"), start(source, image, tmp_path):
+    def break_everything() -> None:
         source.hypervisor.faults.down = "gone"
         source.disks.dead = "gone"
         raise AssertionError("bytes differ")
+
+    with pytest.raises(AssertionError, match=r"^bytes differ$"), start(source, image, tmp_path):
+        break_everything()
 
 
 def test_a_guest_may_be_gone_already(source: Place, image: GuestImage, tmp_path: Path, failures: list[str]) -> None:

@@ -95,7 +95,7 @@ def test_the_offset_of_a_clock_is_known_to_within_half_of_what_the_question_took
 
 @dataclass(frozen=True)
 class LocalShell:
-    """This machine in a guest's place: its files lie in ``folder``, and nothing is done to all of the machine."""
+    """A shell on this machine in a guest's place: files lie in ``folder``, and nothing is done to the machine."""
 
     folder: Path
 

@@ -8,13 +8,15 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
+from lab.hosts.embedded.host import set_clock
 from lab.hosts.embedded.snapshot import host_facts
 from lab.hosts.host import Host
 from lab.matrix.model import HostFacts
-from lab.process import CommandError
+from lab.process import CommandError, run
 from lab.testing.host import FakeDisks, FakeNetwork, fake_host
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import Answer, FakeShell
+from tests.unit.programs import Programs
 
 XL_INFO = """\
 host                   : xen-4.17
@@ -97,6 +99,23 @@ def test_a_mount_that_fails_is_not_taken_for_one(tmp_path: Path) -> None:
 
 def test_a_host_is_known_by_the_name_in_its_facts(host: Host) -> None:
     assert host.name == host.facts.name == "xen-4.17"
+
+
+@pytest.mark.parametrize("behind", [0.0, 3600.25, -2.5])
+def test_a_hosts_clock_is_set_by_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs, behind: float
+) -> None:
+    monkeypatch.setattr("lab.hosts.embedded.host.time.time", lambda: 1_790_000_000.5)
+    script = FakeShell({"date +%s.%N": f"{1_790_000_000.5 - behind:.9f}", "sh -c *": ""})
+    host = fake_host("xen-4.17", tmp_path, FakeHypervisor(), script=script)
+    set_clock(host.shell, deadline=soon())
+    # The step itself, by a clock that has gone on for a quarter of a second since it was asked.
+    now = int((1_790_000_000.75 - behind) * 1e9)
+    programs.add("date", f'case $1 in +%s%N) echo {now} ;; *) echo "$*" > "$HERE/set" ;; esac')
+    run(*script.asked[-1].argv, deadline=soon()).check()
+    [words] = programs.note("set")
+    assert words.startswith("-u -s @")
+    assert float(words.removeprefix("-u -s @")) == pytest.approx(1_790_000_000.75, abs=1e-6)
 
 
 class TestFakes:

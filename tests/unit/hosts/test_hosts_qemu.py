@@ -156,7 +156,7 @@ def test_a_machine_runs_as_long_as_it_is_wanted(programs: Programs, tmp_path: Pa
 
 def test_a_machine_goes_also_when_its_user_fails(programs: Programs, tmp_path: Path) -> None:
     with (
-        pytest.raises(AssertionError, match="^mine$"),
+        pytest.raises(AssertionError, match=r"^mine$"),
         started(programs, tmp_path, FakeQmp(tmp_path / "qmp")) as machine,
     ):
         raise AssertionError("mine")
@@ -269,9 +269,11 @@ def test_a_disk_is_unplugged_as_soon_as_the_host_lets_go_of_it(programs: Program
 
 def test_a_disk_that_is_not_there_cannot_be_unplugged(programs: Programs, tmp_path: Path) -> None:
     missing = Refused("Device 'disk-x' not found", "DeviceNotFound")
-    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"device_del": missing})) as machine:
-        with pytest.raises(HostError, match=r"^xen-4\.17: QMP device_del: Device 'disk-x' not found$"):
-            machine.unplug("x", deadline=soon())
+    with (
+        started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"device_del": missing})) as machine,
+        pytest.raises(HostError, match=r"^xen-4\.17: QMP device_del: Device 'disk-x' not found$"),
+    ):
+        machine.unplug("x", deadline=soon())
 
 
 def test_memory_is_written_from_a_stopped_machine_which_then_ends(programs: Programs, tmp_path: Path) -> None:
@@ -308,15 +310,19 @@ def _end_when(qemu: FakeQmp, machine: Machine) -> None:
 def test_memory_that_cannot_be_written_is_an_error(
     programs: Programs, tmp_path: Path, state: dict[str, str], why: str
 ) -> None:
-    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"query-migrate": state})) as machine:
-        with pytest.raises(HostError, match=f"^{re.escape(f'xen-4.17: snapshot: {why}')}$"):
-            save_memory(machine, tmp_path / "memory.zst", deadline=soon())
+    with (
+        started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"query-migrate": state})) as machine,
+        pytest.raises(HostError, match=f"^{re.escape(f'xen-4.17: snapshot: {why}')}$"),
+    ):
+        save_memory(machine, tmp_path / "memory.zst", deadline=soon())
 
 
 def test_a_qemu_that_is_killed_while_it_writes_is_an_error(programs: Programs, tmp_path: Path) -> None:
-    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"query-migrate": DIE})) as machine:
-        with pytest.raises(HostError, match=r"^xen-4\.17: QMP query-migrate: .+"):
-            save_memory(machine, tmp_path / "memory.zst", deadline=soon())
+    with (
+        started(programs, tmp_path, FakeQmp(tmp_path / "qmp", {"query-migrate": DIE})) as machine,
+        pytest.raises(HostError, match=r"^xen-4\.17: QMP query-migrate: .+"),
+    ):
+        save_memory(machine, tmp_path / "memory.zst", deadline=soon())
 
 
 def test_an_overlay_is_made_over_an_image_that_is_never_written(programs: Programs, tmp_path: Path) -> None:

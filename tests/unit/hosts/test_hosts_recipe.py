@@ -8,13 +8,13 @@ import re
 import subprocess
 import uuid
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
 from lab.errors import UnknownNameError
 from lab.hosts.embedded.qemu import HARDWARE
 from lab.hosts.embedded.recipe import EmbeddedRecipe, embedded_recipe, embedded_versions, host_address
+from lab.hypervisor.document import parse
 from lab.keys import Keys
 
 
@@ -71,10 +71,7 @@ def test_nothing_that_must_tell_hosts_apart_is_the_same_for_two(recipes: list[Em
 
 
 def test_network_cards_of_two_hosts_never_share_an_address(recipes: list[EmbeddedRecipe]) -> None:
-    cards = [
-        {word for word in re.findall(r"mac=([0-9a-f:]+)", " ".join(HARDWARE.argv("tcg", recipe.station)))}
-        for recipe in recipes
-    ]
+    cards = [set(re.findall(r"mac=([0-9a-f:]+)", " ".join(HARDWARE.argv("tcg", recipe.station)))) for recipe in recipes]
     # The first one leads to this machine alone, and is the same for all.
     private = {"52:54:00:77:00:01"}
     for one, other in itertools.combinations(cards, 2):
@@ -101,12 +98,12 @@ def test_every_host_knows_every_other_by_name(recipes: list[EmbeddedRecipe]) -> 
 def test_the_cpu_map_gets_a_model_that_always_fits(recipes: list[EmbeddedRecipe]) -> None:
     # Without: "Cannot find suitable CPU model for given data", and libvirt's Xen driver does not start.
     for recipe in recipes:
-        model = ET.fromstring(recipe.rootfs.overlay["/usr/share/libvirt/cpu_map/x86_lab.xml"]).find("model")
+        model = parse(recipe.rootfs.overlay["/usr/share/libvirt/cpu_map/x86_lab.xml"]).find("model")
         assert model is not None
         assert model.get("name") == "lab-emulated"
         decode = model.find("decode")
         assert decode is not None
-        assert decode.attrib == {"host": "on", "guest": "on"}
+        assert (decode.get("host"), decode.get("guest")) == ("on", "on")
         features = {feature.get("name") for feature in model.iterfind("feature")}
         assert "sep" not in features  # Xen clears it on AMD
         assert {"lm", "nx", "syscall", "sse2"} <= features
@@ -125,7 +122,7 @@ def test_the_model_comes_last_among_those_of_x86(recipes: list[EmbeddedRecipe], 
     subprocess.run(("sh", "-c", f"sh -c '{here}'"), check=True, timeout=20)
     included = {
         arch.get("name"): [include.get("filename") for include in arch.iterfind("include")]
-        for arch in ET.parse(index).getroot().iterfind("arch")
+        for arch in parse(index.read_text()).iterfind("arch")
     }
     assert included == {"x86": ["x86_vendors.xml", "x86_EPYC.xml", "x86_lab.xml"], "ppc64": ["ppc64_POWER9.xml"]}
 

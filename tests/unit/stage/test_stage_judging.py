@@ -38,7 +38,7 @@ def soon() -> Deadline:
     return Deadline(20)
 
 
-def said(**changes: Any) -> str:  # noqa: ANN401 - any field of an observation
+def said(**changes: Any) -> str:
     """What the guest says of itself, in the words of its script."""
     seen = replace(HEALTHY, **changes)
     lines = {
@@ -55,7 +55,7 @@ def said(**changes: Any) -> str:  # noqa: ANN401 - any field of an observation
     return "\n".join([*(f"{name}={value}" for name, value in lines.items()), "kernel_log=", *seen.kernel_log]) + "\n"
 
 
-def guest_script(answers: Mapping[str, Reply | Sequence[Reply]] | None = None, **changes: Any) -> FakeShell:  # noqa: ANN401 - as in said
+def guest_script(answers: Mapping[str, Reply | Sequence[Reply]] | None = None, **changes: Any) -> FakeShell:
     """A guest's shell."""
     return FakeShell(
         {
@@ -110,7 +110,8 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     kernel = Kernel(tmp_path, HEALTHY.release, "6.12.57-1", "amd64")
     image = GuestImage(disk, BootFiles("b00t", kernel, tmp_path), "/sbin/init")
     with start_guest(NAME, hosts[0], GUEST, image, Address(10), tmp_path, deadline=soon()) as guest:
-        yield Pair(*hypervisors, PreparedMove(guest, *hosts, facts=FACTS), *shells)
+        move = PreparedMove(guest, hosts[0], hosts[1], facts=FACTS)
+        yield Pair(hypervisors[0], hypervisors[1], move, shells[0], shells[1])
 
 
 @pytest.fixture
