@@ -27,7 +27,7 @@ from lab.verdict import Finding
 
 ROOT = Path(__file__).parents[3]
 QUICK = ROOT / "scenarios" / "quick.lab.yaml"
-WEB32 = GuestRequest("web32", "bookworm", "i386", KernelRequest("bookworm", "amd64", "cloud"), "pv", 256, "debian")
+WEB32 = GuestRequest("web32", "bookworm", "i386", KernelRequest("bookworm", "amd64", "cloud"), "pv", 128, "debian")
 MIGRATION = """\
 scenario: guests move
 hosts: {source: {xen: "4.14"}, target: {xen: ["4.17", "4.20"]}}
