@@ -115,14 +115,15 @@ class SshNetwork:
                 master.wait()
 
     def _master(self, alias: str, deadline: Deadline, watch: Callable[[], None]) -> subprocess.Popen[bytes]:
-        log = self.folder / f"{alias}.log"
+        log, reason = self.folder / f"{alias}.log", ""
         while True:
             master = self._try(alias, log, deadline)
             if master.poll() is None:
                 return master
+            # The last one may have been cut off before it could say a word.
+            reason = last_line(log.read_bytes()) or reason
             if deadline.expired:
-                reason = last_line(log.read_bytes()) or "no answer"
-                raise HostError(f"{alias}: no ssh connection within {deadline.seconds:g} s: {reason}")
+                raise HostError(f"{alias}: no ssh connection within {deadline.seconds:g} s: {reason or 'no answer'}")
             watch()
             pause(0.3)
 

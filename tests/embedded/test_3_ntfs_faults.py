@@ -30,6 +30,7 @@ def planted(stage: XenStage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     deadline = Deadline(120)
     original = stage._volume("clean", deadline)
     folder = tmp_path_factory.mktemp("planted")
+    (folder / "mnt").mkdir()
     for name in ("zeroed", "lost", "no-boot-sector"):
         copy = folder / f"{name}.img"
         copy.write_bytes(original.path.read_bytes())

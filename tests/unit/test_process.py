@@ -128,8 +128,8 @@ def test_a_program_that_is_not_there_is_named_with_what_helps() -> None:
 def test_the_deadline_ends_a_program_with_all_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     command = re.escape(f"sh -c '{NESTED}' {note}")
-    with pytest.raises(DeadlineError, match=f"^{command}: not done within 0.4 s$"):
-        run("sh", "-c", NESTED, note, deadline=Deadline(0.4))
+    with pytest.raises(DeadlineError, match=f"^{command}: not done within 0.8 s$"):
+        run("sh", "-c", NESTED, note, deadline=Deadline(0.8))
     wait_for(lambda: gone(number(note)))
 
 
@@ -137,7 +137,7 @@ def test_the_deadline_also_ends_a_child_that_outlives_the_program(tmp_path: Path
     # It holds the output open, so the program is not done for whoever reads it.
     note = tmp_path / "pid"
     with pytest.raises(DeadlineError):
-        run("sh", "-c", 'sleep 60 & echo $! > "$0"', note, deadline=Deadline(0.4))
+        run("sh", "-c", 'sleep 60 & echo $! > "$0"', note, deadline=Deadline(0.8))
     wait_for(lambda: gone(number(note)))
 
 

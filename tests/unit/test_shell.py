@@ -144,9 +144,23 @@ def test_a_machine_that_is_not_ready_is_asked_again_and_watched_meanwhile(networ
 def test_a_machine_that_never_answers_is_an_error_with_the_last_reason(network: SshNetwork, ssh: Programs) -> None:
     (ssh.folder / "refusals").write_text("9999")
     reason = "kex_exchange_identification: Connection closed by remote host"
+    now = [0.0]
+
+    def watch() -> None:
+        now[0] += 20
+
     with (
-        pytest.raises(HostError, match=f"^xen-4.17: no ssh connection within 0.3 s: {reason}$"),
-        network.connect("xen-4.17", deadline=Deadline(0.3)),
+        pytest.raises(HostError, match=f"^xen-4.17: no ssh connection within 30 s: {reason}$"),
+        network.connect("xen-4.17", deadline=Deadline(30, clock=lambda: now[0]), watch=watch),
+    ):
+        pass
+
+
+def test_a_machine_that_says_nothing_at_all_is_told_as_that(network: SshNetwork, programs: Programs) -> None:
+    programs.add("ssh", "exec sleep 60")
+    with (
+        pytest.raises(HostError, match=r"^xen-4\.17: no ssh connection within 0\.2 s: no answer$"),
+        network.connect("xen-4.17", deadline=Deadline(0.2)),
     ):
         pass
 

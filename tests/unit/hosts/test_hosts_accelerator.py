@@ -25,9 +25,8 @@ SPINS = "exec sleep 60"
 
 
 @pytest.fixture
-def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
+def choose(tmp_path: Path) -> Choose:
     """Choose with a device that is there."""
-    monkeypatch.setattr(module, "PROBE_SECONDS", 0.4)
     device = tmp_path / "kvm"
     device.touch()
 
@@ -60,7 +59,10 @@ def test_a_kernel_that_boots_makes_it_kvm(choose: Choose, programs: Programs) ->
     assert "-no-reboot" in called
 
 
-def test_a_kvm_that_only_half_works_is_found_out_in_time_and_remembered(choose: Choose, programs: Programs) -> None:
+def test_a_kvm_that_only_half_works_is_found_out_in_time_and_remembered(
+    choose: Choose, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.4)
     qemu(programs, SPINS)
     start = time.monotonic()
     found = choose()

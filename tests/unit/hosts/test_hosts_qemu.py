@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,6 +123,20 @@ def test_hosts_together_are_wired_to_their_own_ports_of_the_same_hubs(tmp_path: 
     assert not [word for word in words if word.startswith("hubport")]
 
 
+UNTIL_GO = 'until [ -e "$HERE/go" ]; do sleep 0.02; done'
+"""What a program does until the test says :func:`go`."""
+
+
+def go(programs: Programs) -> None:
+    (programs.folder / "go").touch()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 USERNET = """\
 Hub 0 (nat):
   Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ
@@ -193,17 +207,26 @@ def test_a_snapshot_comes_back_and_is_set_going(programs: Programs, tmp_path: Pa
 
 def test_a_snapshot_that_does_not_fit_is_told_by_qemus_last_words(programs: Programs, tmp_path: Path) -> None:
     qemu = FakeQmp(tmp_path / "qmp", {"query-status": {"status": "inmigrate"}})
-    script = 'sleep 0.3; echo "qemu: load of migration failed: Invalid argument" >&2; exit 1'
+    script = f'{UNTIL_GO}; echo "qemu: load of migration failed: Invalid argument" >&2; exit 1'
+
+    def fail() -> None:
+        wait_for(lambda: "query-status" in qemu.commands())
+        go(programs)
+
+    failing = threading.Thread(target=fail)
+    failing.start()
     words = "xen-4.17: QEMU ended while it read the snapshot: qemu: load of migration failed: Invalid argument"
     with (
         pytest.raises(HostError, match=f"^{re.escape(words)}$"),
         started(programs, tmp_path, qemu, incoming=Path("/c/memory.zst"), script=script),
     ):
         pass
+    failing.join(10)
 
 
 def test_a_machine_that_dies_is_noticed_with_its_last_words(programs: Programs, tmp_path: Path) -> None:
-    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp"), script="sleep 0.2; exit 3") as machine:
+    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp"), script=f"{UNTIL_GO}; exit 3") as machine:
+        go(programs)
         machine.process.wait(10)
         machine.wiring.console.write_text("(XEN) one\n(XEN) two\n(XEN) Panic on CPU 0:\n(XEN) \\o/\n")
         words = r"xen-4.17: QEMU ended with status 3; its console: (XEN) two | (XEN) Panic on CPU 0: | (XEN) \o/"
@@ -291,9 +314,7 @@ def test_memory_is_written_from_a_stopped_machine_which_then_ends(programs: Prog
 
 def _end_when(qemu: FakeQmp, machine: Machine) -> None:
     """End the machine when it was told to."""
-    end = time.monotonic() + 10
-    while "quit" not in qemu.commands() and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: "quit" in qemu.commands())
     machine.process.kill()
 
 

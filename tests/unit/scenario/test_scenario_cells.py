@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -27,7 +28,7 @@ from lab.verdict import Finding
 
 ROOT = Path(__file__).parents[3]
 QUICK = ROOT / "scenarios" / "quick.lab.yaml"
-WEB32 = GuestRequest("web32", "bookworm", "i386", KernelRequest("bookworm", "amd64", "cloud"), "pv", 128, "debian")
+WEB32 = GuestRequest("web32", "bookworm", "i386", KernelRequest("bookworm", "amd64", "cloud"), "pv", 256, "debian")
 MIGRATION = """\
 scenario: guests move
 hosts: {source: {xen: "4.14"}, target: {xen: ["4.17", "4.20"]}}
@@ -54,18 +55,20 @@ def test_the_quick_file_makes_the_smallest_whole_lab() -> None:
         frozenset({"read"}),
     )
     found = load(QUICK, root=ROOT, known=known)
-    migration, modules, *ntfs = found
+    *ntfs, modules, migration = found
     assert migration.id == "scenarios/quick.lab.yaml::live-4.14-to-4.20-web32-pv"
     assert migration.request == MigrationRequest(
         HostRequest("source", "4.14"),
         HostRequest("target", "4.20"),
-        WEB32,
+        replace(WEB32, memory=128),
         "live",
         ModulesRequest(("loop", "fuse", "dm-mod"), ("isofs",), "push"),
     )
     assert modules.name == "modules-4.20-web32-pv"
     assert modules.request == BootRequest(
-        HostRequest("target", "4.20"), WEB32, ModulesRequest(("loop", "fuse", "dm-mod", "isofs"), (), "push")
+        HostRequest("target", "4.20"),
+        replace(WEB32, memory=128),
+        ModulesRequest(("loop", "fuse", "dm-mod", "isofs"), (), "push"),
     )
     assert [(cell.axes["driver"], cell.axes["kernel"]) for cell in ntfs] == (
         [("ntfs3", "trixie")] * 5 + [("ntfs-3g", "trixie")] * 5 + [("ntfs", "forky")] * 5

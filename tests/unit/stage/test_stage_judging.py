@@ -16,7 +16,7 @@ from lab.debian.kernel import Kernel
 from lab.errors import HostError, UsageError
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import BootFiles, GuestImage
-from lab.hypervisor import DomainState, binding
+from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
 from lab.scenario.cell import BootRequest, GuestRequest, HostRequest, KernelRequest, MigrationRequest, ModulesRequest
 from lab.stage.judging import blames, confirmed, judge_guest, judge_move, move, state_on
@@ -245,6 +245,17 @@ def test_a_move_that_fails_is_a_failure_with_the_whereabouts(pair: Pair, evidenc
     assert f"{NAME} is running on fake:///xen-4.14, absent on fake:///xen-4.20" in verdict.reason
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the time that there is, a migration gets a moment."""
+
+    def moment(domain: Domain, target: Connection, plan: MigrationPlan, deadline: Deadline) -> Migrated:
+        return migrate(domain, target, plan, deadline.at_most(0.2))
+
+    monkeypatch.setattr("lab.guests.guest.migrate", moment)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_a_move_that_hangs_since_a_host_has_died_is_the_labs_trouble(
     pair: Pair, evidence: Path, end: str, monkeypatch: pytest.MonkeyPatch
@@ -262,15 +273,16 @@ def test_a_move_that_hangs_since_a_host_has_died_is_the_labs_trouble(
     monkeypatch.setattr(pair.source, "enter", die)
     try:
         with pytest.raises(HostError, match=f"^{end}: QEMU ended with status -9$"):
-            judge_move(request(), pair.prepared, evidence, Deadline(0.6))
+            judge_move(request(), pair.prepared, evidence, soon())
     finally:
         pair.source.release()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_move_that_only_hangs_is_the_products_failure(pair: Pair, evidence: Path) -> None:
     pair.source.faults.hang.add("migrate")
     try:
-        verdict = judge_move(request(), pair.prepared, evidence, Deadline(0.6))
+        verdict = judge_move(request(), pair.prepared, evidence, soon())
     finally:
         pair.source.release()
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
