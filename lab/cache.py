@@ -91,6 +91,19 @@ class Cache:
             self._take(lock, fcntl.LOCK_EX, self.folder(kind, key), deadline)
             yield self.folder(kind, key)
 
+    def require(self, mib: int, what: str) -> None:
+        """See that ``mib`` MiB are free before something long begins: programs meet a full disk in ways of their own,
+        apt-get for one waits for ever.
+
+        Raises:
+            CacheError: there is less.
+        """
+        with _cache_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.root).free >> 20
+            if free < mib:
+                raise OSError(errno.ENOSPC, f"No space left on device: {what} needs {mib} MiB, and {free} are free")
+
     def entries(self) -> tuple[Entry, ...]:
         """What is there, largest first."""
         now = time.time()

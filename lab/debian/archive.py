@@ -21,6 +21,9 @@ from lab.process import Completed, run
 
 __all__ = ["Archive", "Package", "suite_sources"]
 
+_LISTS_MIB = 200
+"""What the package lists of one suite may take, with apt's own indices of them."""
+
 FRESH_SECONDS = 20 * 3600.0
 """How long a resolved set of versions is trusted before the suite is asked again: a nightly run always asks."""
 
@@ -136,6 +139,7 @@ class Archive:
             (self._folder / part).mkdir(parents=True, exist_ok=True)
         (self._folder / "status").touch()
         (self._folder / "apt.conf").write_text(self._configuration())
+        self.cache.require(_LISTS_MIB, f"asking the mirror for {self.suite}")
         sources = suite_sources(self.suite, deadline=deadline)
         with step("ask the mirror", suite=self.suite, arch=self.arch):
             done = self._ask(sources, deadline)
@@ -149,7 +153,7 @@ class Archive:
 
     def _ask(self, sources: tuple[str, ...], deadline: Deadline) -> Completed:
         (self._folder / "sources.list").write_text("\n".join(sources) + "\n")
-        return run("apt-get", "update", "-qq", env=self._env(), deadline=deadline)
+        return run("apt-get", "update", "-qq", env=self._env(), deadline=deadline.at_most(300))
 
     def _configuration(self) -> str:
         folder = self._folder

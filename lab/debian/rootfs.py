@@ -27,6 +27,10 @@ _NOT_WANTED = (
 )
 
 
+_BUILD_MIB = 2500
+"""The largest system as a folder, its packages beside it, and then its disk image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rootfs:
     """A Debian system by recipe. ``overlay`` maps absolute paths in it to their content.
@@ -58,6 +62,7 @@ class Rootfs:
         """
         if os.geteuid() != 0:
             raise UsageError("building an image needs root", hint="run the lab as root or with sudo")
+        cache.require(_BUILD_MIB, f"building a {self.suite} system")
         overlay = work / "overlay"
         self._lay_out(overlay)
         sources = Archive(cache, self.suite, self.arch).sources(deadline=deadline)
