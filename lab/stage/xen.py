@@ -101,7 +101,10 @@ class XenStage:
 
     @contextmanager
     def prepare(
-        self, cell: Cell, evidence: Path, deadline: Deadline
+        self,
+        cell: Cell,
+        evidence: Path,  # noqa: ARG002 - as the Protocol has it
+        deadline: Deadline,
     ) -> Iterator[PreparedGuest | PreparedMove | PreparedVolume]:
         """See :class:`lab.staging.Stage`."""
         self._last.clear()
@@ -110,6 +113,9 @@ class XenStage:
             case MigrationRequest() as request:
                 source = self.pool.host(request.source, deadline)
                 target = self.pool.host(request.target, deadline)
+                for host in (source, target):
+                    if host.facts.kind == "embedded":  # the user's own hosts keep their own time
+                        set_clock(host.shell, deadline=deadline)
                 with self._cell_guest(source, request.guest, deadline, request.modules) as guest:
                     start_sentinel(guest.shell, deadline=deadline)
                     write_keepsake(guest.shell, deadline=deadline)
@@ -149,7 +155,7 @@ class XenStage:
             case _:
                 raise LabError(f"{cell.id}: prepared as {type(prepared).__name__}")
 
-    def salvage(self, cell: Cell, evidence: Path) -> None:
+    def salvage(self, cell: Cell, evidence: Path) -> None:  # noqa: ARG002 - as the Protocol has it
         """See :class:`lab.staging.Stage`."""
         deadline = Deadline(20)
         for guest in self._last:
