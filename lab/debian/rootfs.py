@@ -107,11 +107,7 @@ class Rootfs:
 
 
 def make_ext4(root: Path, image: Path, *, size_mib: int, label: str, deadline: Deadline) -> None:
-    """Lay the folder ``root`` onto a new sparse ext4 ``image``.
-
-    No journal: a lab disk is thrown away after use, and a crash of its host is not a case for fsck. Yet a guest whose
-    disk travels is realistic with one; that choice is the caller's recipe, not this function's.
-    """
+    """Lay the folder ``root`` onto a new sparse ext4 ``image``."""
     options = "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"
     argv: Iterable[str | Path] = [
         "-q",
