@@ -85,7 +85,7 @@ def test_a_guest_that_cannot_answer_is_an_error() -> None:
 def test_the_offset_of_a_clock_is_known_to_within_half_of_what_the_question_took(
     monkeypatch: pytest.MonkeyPatch, ahead: float
 ) -> None:
-    moments = iter([1000.0, 1000.8])  # asked, answered
+    moments = iter([1000.0, 1003.0, 1000.0, 1000.8, 1000.0, 1002.0])  # asked, answered: the second is the best
     monkeypatch.setattr("lab.guests.observation.time.time", lambda: next(moments))
     # The guest looked at its clock some time in between.
     offset, error = clock_offset(FakeShell({"date +%s.%N": f"{1000.1 + ahead:.9f}\n"}), deadline=soon())
