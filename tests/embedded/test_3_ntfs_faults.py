@@ -79,6 +79,9 @@ def test_a_healthy_volume_is_read_right(stage: XenStage, cell: Cell, tmp_path: P
     verdict = verdict_on(stage, cell, "clean", tmp_path)
     assert (verdict.outcome, verdict.finding) == (Outcome.PASS, Finding.CORRECT)
     assert verdict.facts["kernel_version"].startswith("6.12.")
+    # The guest's serial console is recorded from its first line on.
+    (console,) = tmp_path.glob("*-console.log")
+    assert "lab guest: ready" in console.read_text()
 
 
 @pytest.mark.usefixtures("planted")

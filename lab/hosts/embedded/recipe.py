@@ -130,6 +130,7 @@ def embedded_recipe(xen: str, keys: Keys) -> EmbeddedRecipe:
             commands=(
                 f"systemctl mask {_MASKED}",
                 "systemctl enable ssh systemd-networkd libvirtd.service; rm -f /etc/ssh/ssh_host_*",
+                "mkdir -p /var/log/xen/console",
                 # The model must come last among the x86 ones, so that a real CPU still finds its own first.
                 (
                     'sed -i "0,/<\\/arch>/s//<include filename=\\x27x86_lab.xml\\x27\\/><\\/arch>/" '
@@ -166,7 +167,7 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
             "ConfigureWithoutCarrier=yes\n"
         ),
         # xenconsoled writes every guest's console to /var/log/xen/console/guest-NAME.log, also after its death.
-        "/etc/default/xen": "XENCONSOLED_TRACE=guest\n",
+        "/etc/default/xen": 'XENCONSOLED_ARGS="--log=guest --log-dir=/var/log/xen/console"\n',
         "/etc/default/xendomains": "XENDOMAINS_SAVE=\nXENDOMAINS_RESTORE=false\n",
         "/etc/libvirt/libvirtd.conf": (
             f'host_uuid = "{_host_uuid(xen)}"\nunix_sock_group = "root"\nauth_unix_rw = "none"\n'
