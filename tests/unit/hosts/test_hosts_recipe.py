@@ -141,7 +141,7 @@ def test_libvirt_starts_after_xens_daemons_and_stays(recipes: list[EmbeddedRecip
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("/etc/default/xen", "--log=guest --log-dir=/var/log/xen/console"),
+        ("/etc/default/xen", 'XENCONSOLED_ARGS="--log=guest --log-dir=/var/log/xen/console"'),
         ("/etc/default/xendomains", "XENDOMAINS_RESTORE=false"),
         ("/etc/libvirt/libxl.conf", "autoballoon = 0"),
         ("/etc/libvirt/libvirtd.conf", 'auth_unix_rw = "none"'),
