@@ -145,7 +145,7 @@ def _content_checks(
         if feature in missing_features:
             checks = [check for check in checks if check.name != name]
             checks.append(Check(name, Outcome.UNSUPPORTED, "shown", "the driver does not show them"))
-    for outcome, some in _by_support(errors):
+    for outcome, some in _by_support(errors, expected):
         checks.append(Check("read-errors", outcome, "none", _first_of(some)))
     return checks
 
@@ -158,10 +158,18 @@ def _check_of(name: str, broken: Sequence[Difference]) -> Check:
     return Check.that(name, not broken, expected="as the volume has them", observed=_first_of(broken) or "the same")
 
 
-def _by_support(errors: Sequence[ReadError]) -> Iterable[tuple[Outcome, list[ReadError]]]:
+def _by_support(errors: Sequence[ReadError], expected: Manifest) -> Iterable[tuple[Outcome, list[ReadError]]]:
     for outcome, wanted in ((Outcome.UNSUPPORTED, True), (Outcome.FAIL, False)):
-        if some := [error for error in errors if error.not_supported is wanted]:
+        if some := [error for error in errors if _may_fail(error, expected) is wanted]:
             yield outcome, some
+
+
+def _may_fail(error: ReadError, expected: Manifest) -> bool:
+    """Whether a driver may fail there: it lacks the feature and says so, or nobody knows better what is there."""
+    if error.not_supported or expected.is_unsure(error.path):
+        return True
+    entry = expected.by_path.get(error.path)
+    return error.operation == "read" and entry is not None and entry.sha256 is None
 
 
 def _first_of(things: Sequence[object]) -> str:

@@ -225,3 +225,16 @@ def test_of_such_a_volume_it_still_counts_that_a_driver_crashed_or_wrote() -> No
     refused = {"ok": False, "cause": "refused", "errno": 22, "text": "no", "operation": "mount(2)"}
     right = judge(UNKNOWN, State.DAMAGED, {**PROBED, "mount": refused})
     assert (right.outcome, right.finding) == (Outcome.PASS, Finding.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"),
+    [("known", Outcome.FAIL), ("unread", Outcome.UNSUPPORTED), ("folder/unlisted", Outcome.UNSUPPORTED)],
+)
+def test_no_driver_is_blamed_for_failing_where_readers_cannot_tell_either(path: str, outcome: Outcome) -> None:
+    truth = Manifest((file("known"), file("unread", None)), unsure=frozenset({"folder"}))
+    entries = [{"path": entry.path, "kind": "file", "size": 1} for entry in truth.entries]
+    errors = [{"path": path, "operation": "read", "errno": 5, "text": "Input/output error"}]
+    verdict = judge(truth, State.CLEAN, {**PROBED, "entries": entries, "errors": errors})
+    assert (verdict.outcome, verdict.finding) == (outcome, Finding.DEGRADED)
+    assert verdict.reason == f"degraded: read-errors: '{path}': read: Input/output error"
