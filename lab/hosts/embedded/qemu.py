@@ -98,18 +98,23 @@ class Wiring:
         if self.network is None:
             return f"hubport,id={net},hubid={NETS.index(net)}"
         network, station = self.network
-        return f"stream,id={net},server=off,addr.type=unix,addr.path={network.socket(net, station)}"
+        return f"stream,id={net},server=off,addr.type=unix,addr.path={_option(network.socket(net, station))}"
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The rest of the command line. restrict=on: nothing inside can reach anything outside."""
         return (
             *("-name", name, "-pidfile", str(self.folder / "qemu.pid")),
-            *("-drive", f"if=none,id=root,file={self.disk},format=qcow2,cache=unsafe,discard=unmap"),
+            *("-drive", f"if=none,id=root,file={_option(self.disk)},format=qcow2,cache=unsafe,discard=unmap"),
             *("-netdev", "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
             *(word for net in NETS for word in ("-netdev", self._netdev(net))),
-            *("-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"),
-            *("-qmp", f"unix:{self.sockets / 'qmp'},server=on,wait=off"),
+            *("-chardev", f"file,id=console,path={_option(self.console)},append=on", "-serial", "chardev:console"),
+            *("-qmp", f"unix:{_option(self.sockets / 'qmp')},server=on,wait=off"),
         )
+
+
+def _option(path: Path) -> str:
+    """A path as the value of an option; there QEMU takes a comma for the end, unless it is doubled."""
+    return str(path).replace(",", ",,")
 
 
 def _cards(station: int) -> list[str]:
