@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +21,26 @@ from lab.errors import CacheError, LabError
 from lab.events import step
 from lab.wait import wait_until
 
-__all__ = ["Cache", "Entry", "fingerprint"]
+__all__ = ["Cache", "Entry", "birth", "fingerprint"]
 
 
 def fingerprint(*parts: object) -> str:
     """A short, stable name for what ``parts`` (anything JSON can say) describe."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def birth(folder: Path) -> str:
+    """A name for this very making of a finished thing.
+
+    Two makings of one key are equal in what they are for, but not in their bytes; whatever is a difference to those
+    bytes, such as an overlay of a disk, names this in its own key.
+    """
+    return _birth_of(folder).read_text()
+
+
+def _birth_of(final: Path) -> Path:
+    return final.with_name(final.name + ".birth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,7 @@ class Cache:
     ::
 
         ROOT/KIND/KEY/            a finished thing; it is renamed here whole, and never changed again
+        ROOT/KIND/KEY.birth       says which making of it this is
         ROOT/KIND/KEY.lock        locked alone while it is built or removed, shared while it is used
         ROOT/KIND/KEY.building/   half-made; whoever gets the lock alone may remove it
 
@@ -70,17 +85,15 @@ class Cache:
         """
         final = self.folder(kind, key)
         with self._locked(kind, key, deadline) as lock:
-            if not final.is_dir():
-                wait_until(
-                    _waiting(final),
-                    lambda: _alone_or_built(lock, final),
-                    deadline=deadline,
-                    interval=0.5,
-                )
+            while not final.is_dir():
+                deadline.check(f"the making of {final}")  # somebody might remove it again and again
+                wait_until(_waiting(final), lambda: _alone_or_built(lock, final), deadline=deadline, interval=0.5)
                 if not final.is_dir():
                     with step(f"build {title or kind}", key=key):
-                        _build(final, build)
-                fcntl.flock(lock, fcntl.LOCK_SH)
+                        _build(self.root, final, build)
+                # On the way from alone to shared the lock is free for a moment (flock(2)), and whoever takes it then
+                # may remove the thing.
+                self._take(lock, fcntl.LOCK_SH, final, deadline)
             os.utime(final)
             yield final
 
@@ -98,7 +111,7 @@ class Cache:
         Raises:
             CacheError: there is less.
         """
-        with _cache_errors(self.root):
+        with _cache_errors(self.root, self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.root).free >> 20
             if free < mib:
@@ -114,37 +127,14 @@ class Cache:
         ]
         return tuple(sorted(found, key=lambda entry: (-entry.bytes, entry.kind, entry.key)))
 
-    def prune(self, *, unused_for: float = 0.0) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-        """Remove what nobody has wanted for ``unused_for`` seconds, and what is half-made.
-
-        Returns the removed entries and those that were kept because a run is using them.
-        """
-        removed: list[Entry] = []
-        busy: list[Entry] = []
-        for half in self.root.glob("*/*.building"):
-            with self._locked(half.parent.name, half.name.removesuffix(".building"), None) as lock:
-                if _try(lock, fcntl.LOCK_EX):
-                    shutil.rmtree(half, ignore_errors=True)
-        for entry in self.entries():
-            if entry.used < unused_for:
-                continue
-            with self._locked(entry.kind, entry.key, None) as lock:
-                if _try(lock, fcntl.LOCK_EX):
-                    shutil.rmtree(entry.path)
-                    removed.append(entry)
-                else:
-                    busy.append(entry)
-        return tuple(removed), tuple(busy)
-
     @contextmanager
-    def _locked(self, kind: str, key: str, deadline: Deadline | None) -> Iterator[IO[str]]:
+    def _locked(self, kind: str, key: str, deadline: Deadline) -> Iterator[IO[str]]:
         path = self.root / kind / f"{key}.lock"
-        with _cache_errors(path):
+        with _cache_errors(self.root, path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = path.open("a")
         with lock:
-            if deadline is not None:
-                self._take(lock, fcntl.LOCK_SH, path, deadline)
+            self._take(lock, fcntl.LOCK_SH, path, deadline)
             yield lock
 
     @staticmethod
@@ -177,13 +167,14 @@ def _alone_or_built(lock: IO[str], final: Path) -> bool:
     return False
 
 
-def _build(final: Path, build: Callable[[Path], None]) -> None:
+def _build(root: Path, final: Path, build: Callable[[Path], None]) -> None:
     half = final.with_name(final.name + ".building")
-    with _cache_errors(final):
+    with _cache_errors(root, final):
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         try:
             build(half)
+            _birth_of(final).write_text(uuid.uuid4().hex)
             half.rename(final)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)
@@ -191,16 +182,27 @@ def _build(final: Path, build: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _cache_errors(path: Path) -> Iterator[None]:
+def _cache_errors(root: Path, path: Path) -> Iterator[None]:
+    """Turn what the system says while ``path`` is made into a CacheError; advice only where the cache is at fault."""
     try:
         yield
     except LabError:
         raise
     except OSError as trouble:
+        elsewhere = _elsewhere(trouble, root)
+        if elsewhere:
+            raise CacheError(f"{path}: cannot be made: {elsewhere}: {trouble.strerror or trouble}") from trouble
         hint = "point LAB_CACHE at a folder that you may write"
         if trouble.errno == errno.ENOSPC:
             hint = "free some space (`lab clean --all` empties the cache) or point LAB_CACHE at a larger disk"
         raise CacheError(f"{path}: {trouble.strerror or trouble}", hint=hint) from trouble
+
+
+def _elsewhere(trouble: OSError, root: Path) -> str:
+    """The file outside of the cache that it is about; empty if it is one inside, or nobody knows which."""
+    named = [os.fsdecode(name) for name in (trouble.filename, trouble.filename2) if isinstance(name, str | bytes)]
+    inside = any(Path(name).absolute().is_relative_to(root.absolute()) for name in named)
+    return "" if inside or not named else named[0]
 
 
 def _size(path: Path) -> int:

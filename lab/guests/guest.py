@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +31,7 @@ from lab.hypervisor import (
 from lab.scenario.cell import GuestRequest
 from lab.shell import SshShell
 
-__all__ = ["Address", "Guest", "domain_spec", "start_guest"]
+__all__ = ["Address", "Guest", "domain_spec", "held_disks", "start_guest"]
 
 _NETWORK = "10.77.128"
 """Where guests live on the shared network 10.77.0.0/16."""
@@ -72,6 +72,8 @@ class Guest:
     _here: ExitStack = field(default_factory=ExitStack)
     _elsewhere: list[Host] = field(default_factory=list)
     """Hosts that may have something of it left, after a move that did not go well."""
+    frozen: bool = False
+    """It is part of a snapshot now, and there is nothing left here to be undone."""
 
     def attach(self, image: Path, *, read_only: bool, deadline: Deadline, sector: int = 512) -> str:
         """Plug ``image`` into the running guest; returns the device's name in the guest."""
@@ -164,6 +166,10 @@ class Guest:
     def _last_words(self) -> str:
         return " | ".join(self.console(deadline=Deadline(10)).splitlines()[-4:]) or "silent"
 
+    def leave(self) -> None:
+        """Close the shell, and leave the guest as it is."""
+        self._here.close()
+
     def undo(self) -> None:
         """Remove the domain wherever it is, and its disks; never raises, says what it could not do."""
         self._here.close()
@@ -194,14 +200,31 @@ def _there(serial: str) -> str:
     return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
 
 
+def held_disks(disks: Mapping[str, tuple[Path, str]]) -> Iterator[tuple[str, str]]:
+    """Of :attr:`Guest.disks`: each target, and the device's path on an embedded host."""
+    for target, (_image, serial) in sorted(disks.items()):
+        yield target, _there(serial)
+
+
 def domain_spec(  # noqa: PLR0913 - the parts of a guest
-    name: str, request: GuestRequest, address: Address, *, boot: str, init: str, disks: Iterable[DiskSpec], host: Host
+    name: str,
+    request: GuestRequest,
+    address: Address,
+    *,
+    boot: str,
+    init: str,
+    disks: Iterable[DiskSpec],
+    host: Host,
+    identity: str = "",
 ) -> DomainSpec:
-    """What libvirt is told of a guest. ``boot`` is the folder on ``host`` with its kernel and initrd."""
+    """What libvirt is told of a guest. ``boot`` is the folder on ``host`` with its kernel and initrd.
+
+    ``identity`` is the UUID of a guest that has one already.
+    """
     pvh = request.type == "pvh"
     return DomainSpec(
         name=name,
-        uuid=str(uuid.uuid4()),
+        uuid=identity or str(uuid.uuid4()),
         type=request.type,
         memory_mib=request.memory,
         vcpus=1,
@@ -268,6 +291,8 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
             domain.start(deadline)
             guest.reconnect(deadline)
         yield guest
+        if guest.frozen:
+            undoing.pop_all()
 
 
 def _unplug(host: Host, serial: str) -> None:

@@ -187,7 +187,7 @@ def _guests(path: Path, hosts: Sequence[LiveHost]) -> Iterator[LiveGuest]:
                     latest[guest.name] = guest
     for name, guest in sorted(latest.items()):
         # Its disk goes when it goes; a guest that hangs has no connection, and is the one that people look for.
-        if guest.answers or (path / f"{name}.raw").exists():
+        if guest.answers or any(path.glob(f"**/{name}.raw")):
             yield guest
 
 

@@ -66,6 +66,7 @@ def _remove(cache: Cache, entry: Entry, runs: Sequence[LiveRun], *, dry: bool) -
         with cache.alone(entry.kind, entry.key, deadline=Deadline(0)):
             if not dry:
                 shutil.rmtree(entry.path)
+                entry.path.with_name(f"{entry.key}.birth").unlink(missing_ok=True)
     except DeadlineError:
         return _holder(cache.root / entry.kind / f"{entry.key}.lock", runs)
     except OSError as trouble:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import shlex
@@ -24,6 +25,7 @@ from lab.hosts.processes import Process, end, naming
 __all__ = [
     "Leftover",
     "Owner",
+    "Place",
     "RunFolder",
     "is_alive",
     "leftovers",
@@ -72,6 +74,18 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one machine lives: files in ``folder``, sockets in ``sockets``, whose path is short.
+
+    ``tag`` is that of its run.
+    """
+
+    folder: Path
+    sockets: Path
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFolder:
     """One live run.
 
@@ -87,6 +101,18 @@ class RunFolder:
     tag: str
     path: Path
     sockets: Path
+
+    def place(self, name: str) -> Place:
+        """Where a machine of that name can live; what an earlier life of it left is gone.
+
+        While one of that name lives, the next gets another folder, which `lab host ls` does not know.
+        """
+        names = itertools.chain((name,), (f"{name}.{number}" for number in itertools.count(2)))
+        folder = next(each for each in names if not (self.sockets / each / "qmp").exists())
+        for path in (self.path / folder, self.sockets / folder):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+        return Place(self.path / folder, self.sockets / folder, self.tag)
 
     def fresh_folder(self, name: str) -> Path:
         """An empty folder below this one; what an earlier life of the same name left is gone."""

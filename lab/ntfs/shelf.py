@@ -7,8 +7,9 @@ over a part of a disk that is there already takes none.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +18,12 @@ from lab.errors import ImageError
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.specimen import Specimen
 
-__all__ = ["Place", "Shelf", "build_shelf"]
+__all__ = ["SHELF_BYTES", "Place", "Shelf"]
 
-_ALIGNMENT = 1 << 20
+SHELF_BYTES = 4 << 40
+"""The size that a guest sees; ext4 holds files of up to 16 TiB, and only what is written takes room."""
+
+_GAP = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,42 @@ class Place:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Shelf:
-    """The disk and the places on it, by the volumes' names."""
+    """A sparse raw image ``disk`` with room for :data:`SHELF_BYTES`, and the ``places`` on it by the volumes' names.
+
+    Volumes are put on it while a guest has it, which therefore must not have looked at the place before: places are
+    apart by more than a kernel reads ahead, and none is used twice.
+    """
 
     disk: Path
-    places: dict[str, Place]
+    places: dict[str, Place] = field(default_factory=dict)
+    _end: int = _GAP
+
+    @classmethod
+    def empty(cls, disk: Path) -> Shelf:
+        """A new shelf.
+
+        Raises:
+            ImageError: the file cannot be made.
+        """
+        with _image_errors(disk), disk.open("wb") as file:
+            file.truncate(SHELF_BYTES)
+        return cls(disk)
+
+    def put(self, specimen: Specimen, deadline: Deadline) -> Place:
+        """Copy a volume onto the shelf, unless it is there.
+
+        Raises:
+            ImageError: it cannot be read, or the disk cannot be written.
+            DeadlineError: it was not done in time.
+        """
+        if specimen.name not in self.places:
+            with _image_errors(self.disk), self.disk.open("r+b") as file:
+                size = _copy(specimen.path, file, self._end, deadline)
+            self.places[specimen.name] = Place(specimen, self._end, size)
+            self._end += -(-size // _GAP) * _GAP + _GAP
+        return self.places[specimen.name]
 
     def digest(self, name: str, deadline: Deadline) -> str:
         """A digest of a volume as it is on the disk now: whether a read-only use left it alone.
@@ -55,27 +89,14 @@ class Shelf:
         return digest.hexdigest()
 
 
-def build_shelf(specimens: Iterable[Specimen], disk: Path, *, deadline: Deadline) -> Shelf:
-    """Copy ``specimens`` onto a new sparse image ``disk``, each on a border of 1 MiB.
-
-    Raises:
-        ImageError: one of them cannot be read, or the disk cannot be written.
-        DeadlineError: it was not done in time.
-    """
-    places: dict[str, Place] = {}
-    end = 0
+@contextmanager
+def _image_errors(disk: Path) -> Iterator[None]:
     try:
-        with disk.open("wb") as file:
-            for specimen in specimens:
-                size = _copy(specimen.path, file, end, deadline)
-                places[specimen.name] = Place(specimen, end, size)
-                end += -(-size // _ALIGNMENT) * _ALIGNMENT
-            file.truncate(max(end, _ALIGNMENT))
+        yield
     except OSError as broken:
         if broken.errno is None:  # one of our own family
             raise
         raise ImageError(f"{disk}: cannot be written: {broken.strerror}", hint="is there room?") from broken
-    return Shelf(disk, places)
 
 
 def _copy(source: Path, disk: BinaryIO, at: int, deadline: Deadline) -> int:

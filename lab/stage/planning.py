@@ -12,9 +12,11 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, LabError
 from lab.guests.image import obtain_guest_image
+from lab.guests.poised import AS_BOOTED, Readiness
 from lab.keys import Keys
 from lab.process import kill_children
 from lab.scenario.cell import BootRequest, Cell, GuestRequest, HostRequest, MigrationRequest, NtfsRequest
+from lab.stage.bench import readiness
 from lab.stage.hosts import HostPool
 
 __all__ = ["make_ahead"]
@@ -25,27 +27,35 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
 
     What cannot be built is left for the cell that needs it, which says so with its own name.
     """
-    hosts: dict[HostRequest, None] = {}
-    guests: dict[GuestRequest, None] = {}
+    hosts: dict[str, HostRequest] = {}
+    pairs: dict[tuple[str, GuestRequest, str], tuple[HostRequest, Readiness]] = {}
     for cell in cells:
+        ready = AS_BOOTED
         match cell.request:
-            case MigrationRequest(source=source, target=target, guest=guest):
-                hosts.update({source: None, target: None})
+            case MigrationRequest(source=host, target=target, guest=guest):
+                hosts[target.xen] = target
             case BootRequest(host=host, guest=guest):
-                hosts[host] = None
+                pass
             case NtfsRequest(host=host, guest=guest):
-                hosts[host] = None
-        guests[guest] = None
+                ready = readiness()
+        hosts[host.xen] = host
+        pairs[host.xen, guest, ready.key] = (host, ready)
     # Once, in this thread: the builders must not probe the accelerator side by side.
     _ = pool.accelerator
-    versions = {host.xen: host for host in hosts if not host.inventory}
-    jobs = [partial(pool.make_image, host, deadline) for host in versions.values()]
-    jobs += [partial(_make_guest, cache, keys, guest, deadline) for guest in guests]
+    embedded = [host for host in hosts.values() if not host.inventory]
+    jobs = [partial(pool.make_image, host, deadline) for host in embedded]
+    jobs += [partial(_make_guest, cache, keys, guest, deadline) for guest in {guest: None for _, guest, _ in pairs}]
     _both(jobs, deadline)
-    # One boot at a time: a host has two CPUs, and two hosts at once took 146 s where one after the other took 75.
-    for host in versions.values():
+    # One machine at a time: a host has two CPUs, and two hosts that boot took 146 s where one after the other took 75.
+    boots = [partial(pool.make_snapshot, host, deadline) for host in embedded]
+    boots += [
+        partial(pool.make_poised, host, guest, ready, deadline)
+        for (_, guest, _), (host, ready) in pairs.items()
+        if not host.inventory
+    ]
+    for boot in boots:
         with suppress(LabError):  # the cell that needs it will meet the same, and say so
-            pool.make_snapshot(host, deadline)
+            boot()
 
 
 def _make_guest(cache: Cache, keys: Keys, request: GuestRequest, deadline: Deadline) -> None:

@@ -16,14 +16,15 @@ from lab.events import emit, step
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import obtain_guest_image
 from lab.guests.observation import start_sentinel, write_keepsake
-from lab.hosts.embedded.host import set_clock
+from lab.guests.poised import AS_BOOTED
+from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.host import Host
 from lab.hosts.run_folder import RunFolder, run_folder
 from lab.kernels.delivery import push_modules
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
 from lab.ntfs.drivers import drivers
-from lab.ntfs.shelf import Shelf, build_shelf
+from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, build, recipe_key, recipes
 from lab.process import run
@@ -38,7 +39,7 @@ from lab.scenario.cell import (
 )
 from lab.settings import Settings
 from lab.stage import judging
-from lab.stage.bench import Bench
+from lab.stage.bench import Bench, readiness
 from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.hosts import HostPool
 from lab.stage.planning import make_ahead
@@ -76,9 +77,9 @@ class XenStage:
     specimens: Mapping[str, Specimen] = field(default_factory=dict)
     keep: bool = False
     """Whether the next guest on which a cell fails is to stay."""
-    _benches: dict[tuple[str, GuestRequest], tuple[Bench, ExitStack]] = field(default_factory=dict)
+    _bench_up: tuple[tuple[str, GuestRequest], Bench, ExitStack] | None = None
     _volumes: dict[str, Volume] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 250)))
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 100)))
     _last: list[Guest] = field(default_factory=list)
     _failed: bool = False
     """Whether the cell in hand has failed."""
@@ -90,10 +91,10 @@ class XenStage:
 
     def hosts(self) -> tuple[HostFacts, ...]:
         """See :class:`lab.staging.Stage`."""
-        return tuple(host.facts for host in self.pool.up())
+        return self.pool.seen
 
     def plan(self, cells: Sequence[Cell], deadline: Deadline) -> None:
-        """Make what is not in the cache yet, two things at a time, and note which volumes the benches need."""
+        """Make what is not in the cache yet: volumes, images, snapshots."""
         for name in dict.fromkeys(c.request.volume for c in cells if isinstance(c.request, NtfsRequest)):
             with suppress(LabError):  # the cell that wants it will meet the same, and say so
                 self._specimen(name, deadline)
@@ -111,27 +112,23 @@ class XenStage:
         self._failed = False
         match cell.request:
             case MigrationRequest() as request:
-                source = self.pool.host(request.source, deadline)
-                target = self.pool.host(request.target, deadline)
-                for host in (source, target):
-                    if host.facts.kind == "embedded":  # the user's own hosts keep their own time
-                        set_clock(host.shell, deadline=deadline)
-                with self._cell_guest(source, request.guest, deadline, request.modules) as guest:
+                with self._life() as life:
+                    network = life.enter_context(self.pool.private_network(deadline))
+                    guest = self._placed(life, request.source, request.guest, request.modules, deadline, network)
+                    target = life.enter_context(self.pool.own(request.target, network=network, deadline=deadline))
                     start_sentinel(guest.shell, deadline=deadline)
                     write_keepsake(guest.shell, deadline=deadline)
-                    yield PreparedMove(guest, source, target, _kernel_facts(guest.image.boot.kernel))
+                    yield PreparedMove(guest, guest.host, target, _kernel_facts(guest.image.boot.kernel))
             case BootRequest() as request:
-                host = self.pool.host(request.host, deadline)
-                with self._cell_guest(host, request.guest, deadline, request.modules) as guest:
+                with self._life() as life:
+                    guest = self._placed(life, request.host, request.guest, request.modules, deadline)
                     yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
             case NtfsRequest() as request:
                 if request.stage != "xen":
                     raise UsageError(f"{cell.id}: stage {request.stage!r} is not there yet", hint="use stage: xen")
                 bench = self._bench(request.host, request.guest, request.volume, deadline)
                 self._last.append(bench.guest)
-                driver = drivers[request.driver]
-                bench.furnish(driver, deadline=deadline)
-                yield PreparedVolume(bench, driver, _kernel_facts(bench.guest.image.boot.kernel))
+                yield PreparedVolume(bench, drivers[request.driver], _kernel_facts(bench.guest.image.boot.kernel))
 
     def judge(
         self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
@@ -170,7 +167,7 @@ class XenStage:
     @contextmanager
     def guest(self, host: HostRequest, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:
         """See :class:`lab.staging.Stage`."""
-        with self._guest(self.pool.host(host, deadline), request, deadline, ModulesRequest()) as guest:
+        with self._guest(self.pool.host(host, deadline), request, deadline) as guest:
             yield guest
 
     def move(self, guest: Guest, target: HostRequest, how: str, deadline: Deadline) -> None:
@@ -189,14 +186,13 @@ class XenStage:
             copy.unlink(missing_ok=True)
 
     @contextmanager
-    def _cell_guest(
-        self, host: Host, request: GuestRequest, deadline: Deadline, modules: ModulesRequest
-    ) -> Iterator[Guest]:
-        """A guest for one cell; if that fails and the stage is to be kept, the guest is, too. One is enough memory."""
+    def _life(self) -> Iterator[ExitStack]:
+        """What one cell has for itself; if the cell fails and the stage is to be kept, all of it is. One is enough."""
+        # Idle hosts take time from the two that are at work.
+        self._close_bench()
         with ExitStack() as life:
-            guest = life.enter_context(self._guest(host, request, deadline, modules))
             try:
-                yield guest
+                yield life
             except BaseException:
                 self._failed = True
                 raise
@@ -205,20 +201,31 @@ class XenStage:
                     self.keep = False
                     self._stack.push(life.pop_all())
 
+    def _placed(  # noqa: PLR0913, PLR0917 - a guest, where it goes, and what it gets
+        self,
+        life: ExitStack,
+        host: HostRequest,
+        request: GuestRequest,
+        modules: ModulesRequest,
+        deadline: Deadline,
+        network: PrivateNetwork | None = None,
+    ) -> Guest:
+        guest = life.enter_context(self.pool.guest(host, request, AS_BOOTED, network=network, deadline=deadline))
+        self._last.append(guest)
+        wanted = (*modules.load, *modules.load_after)
+        if wanted:
+            push_modules(guest.shell, guest.image.boot.kernel, wanted, deadline=deadline)
+        return guest
+
     @contextmanager
-    def _guest(
-        self, host: Host, request: GuestRequest, deadline: Deadline, modules: ModulesRequest, shelf: Path | None = None
-    ) -> Iterator[Guest]:
+    def _guest(self, host: Host, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:
         address = Address(next(self._numbers))
         name = f"{request.name}-{self.folder.tag[:4]}-{address.number}"
         with (
             obtain_guest_image(self.cache, request, self.keys, deadline=deadline) as image,
-            start_guest(name, host, request, image, address, self.folder.path, shelf=shelf, deadline=deadline) as guest,
+            start_guest(name, host, request, image, address, self.folder.path, deadline=deadline) as guest,
         ):
             self._last.append(guest)
-            wanted = (*modules.load, *modules.load_after)
-            if wanted:
-                push_modules(guest.shell, image.boot.kernel, wanted, deadline=deadline)
             yield guest
 
     def _judge_volume(
@@ -237,30 +244,33 @@ class XenStage:
         emit("repeat on a fresh guest", volume=request.volume, driver=request.driver, why=verdict.reason)
         prepared.bench.spoiled = prepared.bench.spoiled or f"repeat of {request.driver} on {request.volume}"
         bench = self._bench(request.host, request.guest, request.volume, deadline)
-        bench.furnish(prepared.driver, deadline=deadline)
         again = PreparedVolume(bench, prepared.driver, prepared.facts)
         return judging.confirmed(verdict, judging.judge_volume(request, again, evidence, deadline))
 
     def _bench(self, host: HostRequest, request: GuestRequest, volume: str, deadline: Deadline) -> Bench:
+        specimen = self._specimen(volume, deadline)
         key = (host.name, request)
-        up = self._benches.get(key)
-        if up is not None:
-            bench, life = up
-            if not bench.spoiled and volume in bench.shelf.places and self._answers(bench, deadline):
+        if self._bench_up is not None:
+            which, bench, _ = self._bench_up
+            if which == key and not bench.spoiled and self._answers(bench, deadline):
+                bench.shelf.put(specimen, deadline)
                 return bench
-            del self._benches[key]
-            life.close()
-        self._specimen(volume, deadline)
-        # The host first: what is entered last is undone first, and the guest must go before its host.
-        there = self.pool.host(host, deadline)
+            self._close_bench()
         life = self._stack.enter_context(ExitStack())
-        shelf = self._shelf(deadline)
+        shelf = Shelf.empty(self.folder.path / f"shelf-{next(self._numbers)}.raw")
         life.callback(shelf.disk.unlink, missing_ok=True)
+        shelf.put(specimen, deadline)
         with step("set up a bench", host=host.name, kernel=request.kernel.name):
-            guest = life.enter_context(self._guest(there, request, deadline, ModulesRequest(), shelf.disk))
+            guest = life.enter_context(self.pool.guest(host, request, readiness(), shelf=shelf.disk, deadline=deadline))
         bench = Bench(guest, shelf)
-        self._benches[key] = (bench, life)
+        self._bench_up = (key, bench, life)
         return bench
+
+    def _close_bench(self) -> None:
+        if self._bench_up is not None:
+            _, _, life = self._bench_up
+            self._bench_up = None
+            life.close()
 
     def _answers(self, bench: Bench, deadline: Deadline) -> bool:
         try:
@@ -268,11 +278,6 @@ class XenStage:
         except LabError as trouble:
             emit("bench lost", guest=bench.guest.name, why=trouble.message)
             return False
-
-    def _shelf(self, deadline: Deadline) -> Shelf:
-        disk = self.folder.path / f"shelf-{next(self._numbers)}.raw"
-        own = (Specimen.of(volume) for volume in self._volumes.values())
-        return build_shelf((*self.specimens.values(), *own), disk, deadline=deadline)
 
     def _specimen(self, name: str, deadline: Deadline) -> Specimen:
         return self.specimens.get(name) or Specimen.of(self._volume(name, deadline))

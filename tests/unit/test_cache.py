@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from lab import cache as module
-from lab.cache import Cache, Entry, fingerprint
+from lab.cache import Cache, Entry, birth, fingerprint
 from lab.deadline import Deadline
 from lab.errors import CacheError, DeadlineError, HostError
 
@@ -97,12 +99,22 @@ def worker(cache: Cache, builds: Path, seconds: float) -> Iterator[Worker]:
         made.process.communicate()
 
 
+def test_two_makings_of_one_thing_have_two_births(cache: Cache) -> None:
+    with cache.use("host", "k1", write("one"), deadline=soon()) as folder:
+        first = birth(folder)
+    with cache.use("host", "k1", nothing_to_build, deadline=soon()) as folder:
+        assert birth(folder) == first
+        shutil.rmtree(folder)
+    with cache.use("host", "k1", write("one"), deadline=soon()) as folder:
+        assert birth(folder) != first
+
+
 def test_a_thing_is_built_once_and_then_found(cache: Cache) -> None:
     with cache.use("host", "k1", write("one"), deadline=soon()) as folder:
         assert folder == cache.folder("host", "k1")
     with cache.use("host", "k1", nothing_to_build, deadline=soon()) as folder:
         assert (folder / "file").read_text() == "one"
-    assert sorted(path.name for path in (cache.root / "host").iterdir()) == ["k1", "k1.lock"]
+    assert sorted(path.name for path in (cache.root / "host").iterdir()) == ["k1", "k1.birth", "k1.lock"]
 
 
 def test_a_killed_build_leaves_nothing_that_is_served(cache: Cache, tmp_path: Path) -> None:
@@ -114,7 +126,7 @@ def test_a_killed_build_leaves_nothing_that_is_served(cache: Cache, tmp_path: Pa
     assert (cache.root / "host/k1.building/half").exists()
     assert cache.entries() == ()
     with cache.use("host", "k1", write("anew"), deadline=soon()) as folder:
-        assert [path.name for path in folder.iterdir()] == ["file"]
+        assert ((folder / "file").exists(), (folder / "half").exists()) == (True, False)
     assert not (cache.root / "host/k1.building").exists()
 
 
@@ -269,6 +281,34 @@ def test_a_full_disk_is_named_with_what_helps(cache: Cache) -> None:
     assert [path.name for path in (cache.root / "host").iterdir()] == ["k1.lock"]
 
 
+@pytest.mark.parametrize("what", ["read", "rename"])
+def test_trouble_with_a_file_of_somebody_elses_gives_no_advice_about_the_cache(
+    cache: Cache, tmp_path: Path, what: str
+) -> None:
+    other = tmp_path / "cache-of-mine" / "vmlinuz"  # begins like the cache's own name
+
+    def build(_folder: Path) -> None:
+        other.read_bytes() if what == "read" else other.rename(tmp_path / "y")
+
+    with pytest.raises(CacheError) as caught, cache.use("host", "k1", build, deadline=soon()):
+        pass
+    assert str(caught.value) == (f"{cache.folder('host', 'k1')}: cannot be made: {other}: No such file or directory")
+
+
+def test_trouble_on_the_way_into_the_cache_is_the_caches(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+
+    def build(folder: Path) -> None:
+        (tmp_path / "x").rename(folder / "no" / "x")
+
+    with pytest.raises(CacheError) as caught, cache.use("host", "k1", build, deadline=soon()):
+        pass
+    assert str(caught.value) == (
+        f"{cache.folder('host', 'k1')}: No such file or directory\n"
+        "  hint: point LAB_CACHE at a folder that you may write"
+    )
+
+
 def test_a_disk_too_full_for_the_folder_itself_is_the_same(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -325,40 +365,66 @@ def test_what_is_there_comes_largest_first_with_its_size_on_disk(cache: Cache) -
     assert all(entry.path == cache.folder(entry.kind, entry.key) and 0 <= entry.used < 20 for entry in found)
 
 
-def test_pruning_spares_what_is_in_use_and_takes_it_afterwards(cache: Cache) -> None:
-    fill(cache, "host/used", "host/idle")
-    with cache.use("host", "used", nothing_to_build, deadline=soon()) as folder:
-        removed, busy = cache.prune()
-        assert (names(removed), names(busy)) == (["host/idle"], ["host/used"])
-        assert (folder / "file").exists()
-    removed, busy = cache.prune()
-    assert (names(removed), names(busy)) == (["host/used"], [])
-    assert cache.entries() == ()
-
-
-def test_pruning_spares_what_was_wanted_lately(cache: Cache) -> None:
-    fill(cache, "host/old", "host/new")
-    os.utime(cache.folder("host", "old"), (0, 0))
-    removed, busy = cache.prune(unused_for=3600)
-    assert (names(removed), busy) == (["host/old"], ())
-    assert names(cache.entries()) == ["host/new"]
-
-
 def test_use_counts_as_being_wanted(cache: Cache) -> None:
     fill(cache, "host/old")
     os.utime(cache.folder("host", "old"), (0, 0))
+    assert cache.entries()[0].used > 3600
     with cache.use("host", "old", nothing_to_build, deadline=soon()):
         pass
-    assert cache.prune(unused_for=3600) == ((), ())
+    assert cache.entries()[0].used < 20
 
 
-def test_pruning_takes_what_is_half_made_but_not_while_it_is_being_made(cache: Cache) -> None:
-    (cache.root / "host/dead.building").mkdir(parents=True)
-    with held_by_a_builder(cache):
-        cache.prune()
-        assert not (cache.root / "host/dead.building").exists()
-        assert (cache.root / "host/k1.building/half").exists()
-    assert names(cache.entries()) == ["host/k1"]
+def is_free(cache: Cache, kind: str, key: str) -> bool:
+    """Whether nobody uses it."""
+    try:
+        with cache.alone(kind, key, deadline=Deadline(0)):
+            return True
+    except DeadlineError:
+        return False
+
+
+def remover(cache: Cache, monkeypatch: pytest.MonkeyPatch, *, times: int) -> list[str]:
+    """Another run that removes host/k1 in the moment in which a lock changes from alone to shared, so many times."""
+    flock, done = fcntl.flock, list[str]()
+
+    def in_between(file: IO[str], mode: int) -> None:
+        # flock(2): the change is not atomic; the lock is given up first, and then taken anew.
+        if mode & fcntl.LOCK_SH and cache.folder("host", "k1").is_dir() and len(done) < times:
+            flock(file, fcntl.LOCK_UN)
+            with (cache.root / "host/k1.lock").open("a") as other:
+                flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(cache.folder("host", "k1"))
+            done.append("removed")
+        flock(file, mode)
+
+    monkeypatch.setattr(fcntl, "flock", in_between)
+    return done
+
+
+def test_what_is_removed_in_the_moment_after_it_was_built_is_built_again(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = remover(cache, monkeypatch, times=2)
+    built: list[str] = []
+
+    def build(folder: Path) -> None:
+        built.append("built")
+        (folder / "file").write_text("whole")
+
+    with cache.use("host", "k1", build, deadline=soon()) as folder:
+        assert (folder / "file").read_text() == "whole"
+        assert not is_free(cache, "host", "k1")
+    assert (len(done), len(built)) == (2, 3)
+
+
+def test_what_is_always_removed_is_not_built_for_ever(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    remover(cache, monkeypatch, times=100)
+    now = iter(range(100))
+    deadline = Deadline(12, clock=lambda: float(next(now)))
+    final = re.escape(str(cache.folder("host", "k1")))
+    message = f"^the making of {final}: not done within 12 s$"
+    with pytest.raises(DeadlineError, match=message), cache.use("host", "k1", write("x"), deadline=deadline):
+        pass
 
 
 @pytest.mark.usefixtures("fast")
@@ -385,10 +451,10 @@ def test_a_fingerprint_tells_apart_what_differs_and_nothing_else() -> None:
 def test_the_locks_of_a_process_that_dies_are_free(cache: Cache, tmp_path: Path) -> None:
     with worker(cache, tmp_path / "builds", 0) as run:
         assert (run.hear(), run.hear()) == ("building", "all of it")
-        assert names(cache.prune()[1]) == ["host/k1"]
+        assert not is_free(cache, "host", "k1")
         run.process.kill()
         run.process.wait()
-    assert names(cache.prune()[0]) == ["host/k1"]
+    assert is_free(cache, "host", "k1")
 
 
 def test_sizes_are_of_blocks(cache: Cache) -> None:

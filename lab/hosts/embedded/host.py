@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +12,34 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.events import step
 from lab.hosts.embedded.network import PrivateNetwork
-from lab.hosts.embedded.qemu import HARDWARE, Machine, Wiring, make_overlay, start_machine
+from lab.hosts.embedded.qemu import HARDWARE, Machine, Plug, Wiring, make_overlay, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
-from lab.hosts.embedded.snapshot import boot_of, obtain_snapshot
+from lab.hosts.embedded.snapshot import Snapshot, boot_of, obtain_snapshot
 from lab.hosts.host import Host
-from lab.hosts.run_folder import RunFolder
+from lab.hosts.run_folder import Place, RunFolder
 from lab.hypervisor import connect
 from lab.keys import Keys
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["embedded_host", "set_clock"]
+__all__ = ["Embedded", "embedded_host", "resumed", "set_clock"]
+
+_TARGETS = 256
+"""Addresses on a virtio-scsi bus (VIRTIO_SCSI_MAX_TARGET of QEMU's hw/scsi/virtio-scsi.c)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ScsiShelf:
-    """Disks of guests: SCSI disks of QEMU that come and go."""
+    """Disks of guests: SCSI disks of QEMU that come and go. ``plugs`` are there, by serial."""
 
     machine: Machine
     shell: SshShell
+    plugs: dict[str, Plug]
 
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
-        self.machine.plug(image, serial, read_only=read_only, sector=sector, deadline=deadline)
+        taken = {plug.target for plug in self.plugs.values()}
+        plug = Plug(image, serial, min(set(range(_TARGETS)) - taken), read_only, sector)
+        self.machine.plug(plug, deadline=deadline)
+        self.plugs[serial] = plug
         # udev names it after what scsi_id(8) reads: vendor, model and serial.
         path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
         seconds = int(max(1, min(30, deadline.remaining())))
@@ -45,9 +51,20 @@ class _ScsiShelf:
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
         self.machine.unplug(serial, deadline=deadline)
+        self.plugs.pop(serial, None)
 
     def watch(self) -> None:
         self.machine.watch()
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A host, the machine that it is, and its disks. :meth:`leave` closes every connection to it, for good."""
+
+    host: Host
+    machine: Machine
+    plugs: dict[str, Plug]
+    leave: Callable[[], None]
 
 
 @contextmanager
@@ -66,14 +83,35 @@ def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
     Raises:
         HostError: it does not come up.
     """
-    folder, sockets = run.fresh_folder(recipe.name), run.sockets / recipe.name
-    shutil.rmtree(sockets, ignore_errors=True)
-    sockets.mkdir()
+    place = run.place(recipe.name)
+    with (
+        obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline) as snapshot,
+        resumed(snapshot, recipe, keys, place, network=network, accelerator=accelerator, deadline=deadline) as embedded,
+    ):
+        yield embedded.host
+
+
+@contextmanager
+def resumed(  # noqa: PLR0913 - what it is made from, and where it lives
+    snapshot: Snapshot,
+    recipe: EmbeddedRecipe,
+    keys: Keys,
+    place: Place,
+    *,
+    network: PrivateNetwork | None,
+    accelerator: str,
+    deadline: Deadline,
+) -> Iterator[Embedded]:
+    """A host back from ``snapshot``, with all that ran on it; gone at the end.
+
+    Raises:
+        HostError: it does not come back.
+    """
+    folder, sockets = place.folder, place.sockets
     with ExitStack() as stack:
-        snapshot = stack.enter_context(obtain_snapshot(cache, recipe, keys, accelerator, deadline=deadline))
         make_overlay(snapshot.disk, "qcow2", folder / "disk.qcow2", deadline=deadline)
         port = None if network is None else (network, recipe.station)
-        wiring = Wiring(folder, sockets, folder / "disk.qcow2", port)
+        wiring = Wiring(folder, sockets, folder / "disk.qcow2", port, snapshot.plugs)
         booting = boot_of(recipe, snapshot.image)
         hardware = HARDWARE.argv(accelerator, recipe.station)
         with step("resume a host", host=recipe.name):
@@ -82,23 +120,26 @@ def embedded_host(  # noqa: PLR0913 - what it is made from, and where it lives
             )
             ssh = SshNetwork(sockets, keys.user, keys.known_host("lab"))
             ssh.add(recipe.name, address="127.0.0.1", port=machine.ssh_port(deadline))
-            shell = stack.enter_context(ssh.connect(recipe.name, deadline=deadline, watch=machine.watch))
+            connections = stack.enter_context(ExitStack())
+            shell = connections.enter_context(ssh.connect(recipe.name, deadline=deadline, watch=machine.watch))
             set_clock(shell, deadline=deadline)
             shell.forward(sockets / "libvirt", "/run/libvirt/libvirt-sock", deadline=deadline)
             uri = f"xen+unix:///system?socket={sockets / 'libvirt'}"
-            connection = stack.enter_context(connect(uri, deadline=deadline))
-        yield Host(
+            connection = connections.enter_context(connect(uri, deadline=deadline))
+        plugs = {plug.serial: plug for plug in snapshot.plugs}
+        host = Host(
             facts=snapshot.facts,
             address=recipe.address,
             bridge="xenbr0",
             shell=shell,
             network=ssh,
             connection=connection,
-            disks=_ScsiShelf(machine, shell),
+            disks=_ScsiShelf(machine, shell, plugs),
             console=wiring.console,
             accelerator=accelerator,
-            tag=run.tag,
+            tag=place.tag,
         )
+        yield Embedded(host, machine, plugs, connections.close)
 
 
 def set_clock(shell: SshShell, *, deadline: Deadline) -> None:

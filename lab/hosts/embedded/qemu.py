@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from lab.hosts.embedded.qmp import Qmp
 from lab.process import last_line, run, spawn
 from lab.wait import wait_until
 
-__all__ = ["HARDWARE", "Hardware", "Machine", "make_overlay", "qemu_version", "start_machine"]
+__all__ = ["HARDWARE", "Hardware", "Machine", "Plug", "make_overlay", "qemu_version", "start_machine"]
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -78,16 +79,54 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
-    """What may differ from start to start: files and sockets in ``folder``, the ``network``.
+class Plug:
+    """The raw image ``image`` as a SCSI disk that dom0 finds by ``serial`` (at most 20 characters).
 
-    ``network`` is what hosts share, and this host's number there; None for a host that sees nobody.
+    ``target`` (0-255) is its address on the bus: a snapshot finds its disks again by that. ``sector`` is in bytes. Two
+    hosts may hold the same image at once: it is shared storage, and locking is off for that.
+    """
+
+    image: Path
+    serial: str
+    target: int
+    read_only: bool
+    sector: int = 512
+
+    @property
+    def node(self) -> dict[str, object]:
+        """What QEMU's blockdev-add is told."""
+        cache = {"direct": False, "no-flush": True}
+        file = {"driver": "file", "filename": str(self.image), "locking": "off", "discard": "unmap", "cache": cache}
+        node = {"driver": "raw", "node-name": f"node-{self.serial}", "read-only": self.read_only, "discard": "unmap"}
+        return {**node, "cache": cache, "file": file}
+
+    @property
+    def device(self) -> dict[str, object]:
+        """What QEMU's device_add is told."""
+        place = {"bus": "scsi.0", "channel": 0, "scsi-id": self.target, "lun": 0}
+        sizes = {"logical_block_size": self.sector, "physical_block_size": self.sector}
+        drive = {"drive": f"node-{self.serial}", "serial": self.serial, "share-rw": True}
+        return {"driver": "scsi-hd", "id": f"disk-{self.serial}", **place, **sizes, **drive}
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The same for a machine that starts with it."""
+        return ("-blockdev", json.dumps(self.node), "-device", json.dumps(self.device))
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What may differ from start to start: files and sockets in ``folder``, the ``network``, disks of guests.
+
+    ``network`` is what hosts share, and this host's number there; None for a host that sees nobody. ``plugs`` are the
+    disks that were plugged when the snapshot was taken; their files may be others.
     """
 
     folder: Path
     sockets: Path
     disk: Path
     network: tuple[PrivateNetwork, int] | None
+    plugs: tuple[Plug, ...] = ()
 
     @property
     def console(self) -> Path:
@@ -109,6 +148,7 @@ class Wiring:
             *(word for net in NETS for word in ("-netdev", self._netdev(net))),
             *("-chardev", f"file,id=console,path={_option(self.console)},append=on", "-serial", "chardev:console"),
             *("-qmp", f"unix:{_option(self.sockets / 'qmp')},server=on,wait=off"),
+            *(word for plug in self.plugs for word in plug.argv),
         )
 
 
@@ -149,18 +189,10 @@ class Machine:
             raise HostError(f"{self.name}: QEMU does not forward a port: {said.strip()}")
         return int(found.group(1))
 
-    def plug(self, disk: Path, serial: str, *, read_only: bool, deadline: Deadline, sector: int = 512) -> None:
-        """Give the host the raw image ``disk`` as a SCSI disk that dom0 finds by ``serial`` (at most 20 characters).
-
-        Two hosts may hold the same image at once: it is shared storage, and locking is off for that.
-        """
-        cache = {"direct": False, "no-flush": True}
-        file = {"driver": "file", "filename": str(disk), "locking": "off", "discard": "unmap", "cache": cache}
-        node = {"driver": "raw", "node-name": f"node-{serial}", "read-only": read_only, "discard": "unmap"}
-        self.qmp.execute("blockdev-add", {**node, "cache": cache, "file": file}, deadline=deadline)
-        sizes = {"logical_block_size": sector, "physical_block_size": sector}
-        device = {"driver": "scsi-hd", "id": f"disk-{serial}", "bus": "scsi.0", "serial": serial, "share-rw": True}
-        self.qmp.execute("device_add", {**device, **sizes, "drive": f"node-{serial}"}, deadline=deadline)
+    def plug(self, plug: Plug, *, deadline: Deadline) -> None:
+        """Give the host a disk while it runs."""
+        self.qmp.execute("blockdev-add", plug.node, deadline=deadline)
+        self.qmp.execute("device_add", plug.device, deadline=deadline)
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
         """Take a plugged disk away."""
@@ -215,6 +247,8 @@ def start_machine(  # noqa: PLR0913 - the parts of one command line
     finally:
         process.kill()
         process.wait()
+        # Killed, it leaves this behind, and its place would look taken.
+        (wiring.sockets / "qmp").unlink(missing_ok=True)
 
 
 def _await_running(machine: Machine, deadline: Deadline) -> None:

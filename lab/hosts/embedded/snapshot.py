@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.cache import Cache, fingerprint
+from lab.cache import Cache, birth, fingerprint
 from lab.deadline import Deadline
 from lab.events import step
 from lab.hosts.embedded.build import HostImage, obtain_host_image
-from lab.hosts.embedded.qemu import HARDWARE, Boot, Wiring, make_overlay, qemu_version, save_memory, start_machine
+from lab.hosts.embedded.qemu import HARDWARE, Boot, Plug, Wiring, make_overlay, qemu_version, save_memory, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
@@ -30,11 +30,15 @@ _WARM = "modprobe -a xen_blkback xen_netback xen_gntalloc loop 2>/dev/null"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A stopped host: its disk's changes over the image, its memory, and what it said of itself."""
+    """A stopped host: its disk's changes over what lies below, its memory, and what it said of itself.
+
+    ``plugs`` are the disks that it had; whoever brings it back gives it the files for them.
+    """
 
     folder: Path
     image: HostImage
     facts: HostFacts
+    plugs: tuple[Plug, ...] = ()
 
     @property
     def disk(self) -> Path:
@@ -60,7 +64,7 @@ def obtain_snapshot(
     with obtain_host_image(cache, recipe, deadline=deadline) as image:
         argv = HARDWARE.argv(accelerator, recipe.station)
         key = fingerprint(
-            "snapshot 1", image.key, argv, qemu_version(deadline), recipe.xen_args, recipe.dom0_args, _WARM
+            "snapshot 2", birth(image.folder), argv, qemu_version(deadline), recipe.xen_args, recipe.dom0_args, _WARM
         )
 
         def build(folder: Path) -> None:

@@ -6,16 +6,15 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.cache import Cache
-from lab.deadline import Deadline
-from lab.scenario.cell import ModulesRequest
 from lab.stage.xen import XenStage
 from tests.unit.plugin.project import LAB, Project
 
@@ -82,17 +81,63 @@ def test_enter_and_ctrl_c_at_a_terminal_end_it(project: Project, key: bytes) -> 
     assert b"4 cells: 3 pass, 1 fail" in rest
 
 
-class _Stage(XenStage):
-    """The real one, on which guests are names and their ends are noted."""
+_PLAIN = """
+from pathlib import Path
 
-    ended: list[str]
+WEB = dict(release="bookworm", userland="i386", kernel={"release": "bookworm"}, type="pv")
 
-    @contextmanager
-    def _guest(self, host: Any, *_rest: Any, **_more: Any) -> Iterator[Any]:
-        try:
-            yield host
-        finally:
-            self.ended.append(host)
+def test_fine(lab_guest):
+    lab_guest(host="4.14", **WEB)
+
+def test_without_a_guest(lab_guest):
+    assert not "the first that fails"
+
+def test_first(lab_guest):
+    lab_guest(host="4.17", **WEB)
+    assert not "the first that fails with a guest"
+
+def test_second(lab_guest):
+    lab_guest(host="4.20", **WEB)
+    assert not "another"
+"""
+_LOG = "def pytest_unconfigure():\n    Path('log.txt').write_text('\\n'.join(STAGE.log))"
+
+
+def plain(project: Project, *words: str, until: str) -> list[str]:
+    """What was asked of the stage by plain tests, when SIGTERM has ended the wait if there was one."""
+    project.script("{}", more=_LOG)
+    project.write("test_plain.py", _PLAIN)
+    argv = (sys.executable, "-m", "pytest", "test_plain.py", *words)
+    with subprocess.Popen(
+        argv, cwd=project.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as session:
+        assert session.stdout is not None
+        while until not in (line := session.stdout.readline()):
+            assert line
+        if until == _MARK:
+            session.send_signal(signal.SIGTERM)
+        session.communicate(timeout=60)
+    assert session.returncode == pytest.ExitCode.TESTS_FAILED
+    return (project.path / "log.txt").read_text().splitlines()
+
+
+def test_the_guests_of_the_first_plain_test_that_failed_stay_until_somebody_has_looked(project: Project) -> None:
+    assert plain(project, "--lab-keep", until=_MARK) == [
+        "open",
+        *("guest guest on xen-4.14", "undo guest"),
+        "guest guest on xen-4.17",
+        *("guest guest on xen-4.20", "undo guest"),
+        *("undo guest", "close"),
+    ]
+
+
+def test_without_keep_guests_of_plain_tests_go_with_their_tests(project: Project) -> None:
+    log = plain(project, until="3 failed, 1 passed")
+    assert log == [
+        "open",
+        *(w for v in ("4.14", "4.17", "4.20") for w in (f"guest guest on xen-{v}", "undo guest")),
+        "close",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,23 +152,24 @@ def test_the_guest_of_the_first_failed_cell_stays_as_long_as_the_stage(
 ) -> None:
     nothing: Any = None
     with ExitStack() as stack:
-        stage = _Stage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=keep)
-        stage.ended = []
+        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=keep)
+        ended: list[str] = []
         for name in "abc":
-            host: Any = name
             stage._failed = False
-            with stage._cell_guest(host, nothing, Deadline(1), ModulesRequest()):
+            with stage._life() as life:
+                life.callback(ended.append, name)
                 stage._failed = name in failing
-        assert stage.ended == at_once
-    assert sorted(stage.ended) == ["a", "b", "c"]
+        assert ended == at_once
+    assert sorted(ended) == ["a", "b", "c"]
 
 
 def test_a_guest_on_which_the_stage_itself_stumbles_stays_too(tmp_path: Path) -> None:
     nothing: Any = None
     with ExitStack() as stack:
-        stage = _Stage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=True)
-        stage.ended = []
-        with pytest.raises(OSError, match="sentinel"), stage._cell_guest(nothing, nothing, Deadline(1), nothing):
+        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=True)
+        ended: list[str] = []
+        with suppress(OSError), stage._life() as life:
+            life.callback(ended.append, "guest")
             raise OSError("sentinel")
-        assert stage.ended == []
-    assert stage.ended == [None]
+        assert ended == []
+    assert ended == ["guest"]

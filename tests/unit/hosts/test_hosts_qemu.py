@@ -19,6 +19,7 @@ from lab.hosts.embedded.qemu import (
     PROGRAM,
     Boot,
     Machine,
+    Plug,
     Wiring,
     make_overlay,
     qemu_version,
@@ -121,6 +122,20 @@ def test_hosts_together_are_wired_to_their_own_ports_of_the_same_hubs(tmp_path: 
         "stream,id=moves,server=off,addr.type=unix,addr.path=/s/net/moves-17",
     ]
     assert not [word for word in words if word.startswith("hubport")]
+
+
+def test_a_comma_in_a_path_does_not_end_an_option() -> None:
+    folder, sockets = Path("/cache/a,b"), Path("/tmp/c,d")  # noqa: S108 - never made
+    words = Wiring(folder, sockets, folder / "disk.qcow2", (PrivateNetwork(Path("/s,t")), 17)).argv("xen-4.17")
+    assert [word for word in words if "," in word] == [
+        "/cache/a,b/qemu.pid",  # no option: this goes to open(2) as it is
+        "if=none,id=root,file=/cache/a,,b/disk.qcow2,format=qcow2,cache=unsafe,discard=unmap",
+        "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "stream,id=guests,server=off,addr.type=unix,addr.path=/s,,t/guests-17",
+        "stream,id=moves,server=off,addr.type=unix,addr.path=/s,,t/moves-17",
+        "file,id=console,path=/cache/a,,b/console.log,append=on",
+        "unix:/tmp/c,,d/qmp,server=on,wait=off",
+    ]
 
 
 UNTIL_GO = 'until [ -e "$HERE/go" ]; do sleep 0.02; done'
@@ -246,7 +261,7 @@ def test_the_port_is_the_one_that_the_kernel_chose(programs: Programs, tmp_path:
 def test_a_disk_is_plugged_so_that_two_hosts_may_hold_it(programs: Programs, tmp_path: Path) -> None:
     qemu = FakeQmp(tmp_path / "qmp")
     with started(programs, tmp_path, qemu) as machine:
-        machine.plug(Path("/run/web32.raw"), "web32-xvda", read_only=True, sector=4096, deadline=soon())
+        machine.plug(Plug(Path("/run/web32.raw"), "web32-xvda", 7, read_only=True, sector=4096), deadline=soon())
     cache = {"direct": False, "no-flush": True}
     assert qemu.executed == [
         (
@@ -272,6 +287,9 @@ def test_a_disk_is_plugged_so_that_two_hosts_may_hold_it(programs: Programs, tmp
                 "driver": "scsi-hd",
                 "id": "disk-web32-xvda",
                 "bus": "scsi.0",
+                "channel": 0,
+                "scsi-id": 7,
+                "lun": 0,
                 "drive": "node-web32-xvda",
                 "serial": "web32-xvda",
                 "share-rw": True,
