@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.engine.stash import ATTEMPT, CELL, MISTAKEN, RUN, SUFFIX
+from lab.engine.stash import ATTEMPT, CELL, KEPT, MISTAKEN, RUN, SUFFIX
 
 if TYPE_CHECKING:  # see above
     from lab.deadline import Deadline
@@ -113,13 +113,17 @@ def pytest_lab_open_stage(settings: Settings, keep: bool) -> AbstractContextMana
 @pytest.fixture(scope="session")
 def lab_stage(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Stage]:
     """The hosts and guests of this session (of this worker, under xdist)."""
-    from lab.engine.begin import settings_of  # noqa: PLC0415 - only where there is a stage
+    from lab.engine.alarm import terminate_like_interrupt  # noqa: PLC0415 - only where there is a stage
+    from lab.engine.begin import settings_of  # noqa: PLC0415 - likewise
 
     # Nobody can look inside one of several workers, which have no terminal either.
     keep = bool(pytestconfig.getoption("lab_keep")) and not hasattr(pytestconfig, "workerinput")
     settings = settings_of(pytestconfig)
     opened = pytestconfig.hook.pytest_lab_open_stage(config=pytestconfig, settings=settings, keep=keep)
-    with opened as stage:
+    # A session without cells has nobody else who would end it in order: hosts are programs that outlive this one.
+    with terminate_like_interrupt(), opened as stage, ExitStack() as kept:
+        if keep:
+            pytestconfig.stash[KEPT] = kept
         if RUN in pytestconfig.stash:
             pytestconfig.stash[RUN].stage_opened(stage, request.session.items)
         yield stage
@@ -163,18 +167,28 @@ def lab_hosts(lab_stage: Stage, lab_deadline: Deadline) -> Callable[[str], HostF
 
 
 @pytest.fixture
-def lab_guest(lab_stage: Stage, lab_deadline: Deadline) -> Iterator[Callable[..., Guest]]:
+def lab_guest(
+    request: pytest.FixtureRequest, lab_stage: Stage, lab_deadline: Deadline
+) -> Iterator[Callable[..., Guest]]:
     """``lab_guest(host="4.20", release="bookworm", userland="i386", kernel={"release": "bookworm"}, type="pv")`` starts
     a guest, which is gone after the test. The keys are those of a guest in a scenario.
     """
     from lab.engine.requests import guest_request, host_request  # noqa: PLC0415 - only where there is a stage
 
+    guests: list[Guest] = []
+    failures = request.session.testsfailed
     with ExitStack() as undo:
 
         def start(host: str, **guest: Any) -> Guest:  # noqa: ANN401 - checked by guest_request
-            return undo.enter_context(lab_stage.guest(host_request(host), guest_request(**guest), lab_deadline))
+            started = lab_stage.guest(host_request(host), guest_request(**guest), lab_deadline)
+            guests.append(undo.enter_context(started))
+            return guests[-1]
 
         yield start
+        # Set-up and call are reported, and so counted, before anything is undone.
+        if guests and request.session.testsfailed > failures and KEPT in request.config.stash:
+            request.config.stash[KEPT].push(undo.pop_all())
+            del request.config.stash[KEPT]
 
 
 @pytest.fixture

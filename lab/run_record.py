@@ -379,7 +379,9 @@ def _claim(reports: Path, name: str, *, tries: int) -> Path:
 
 
 def _label(command: str) -> str:
-    """What the run is of, for its name: the first scenario file of the command line, or ``run``."""
+    """What the run is of, for its name: ``compare``, the first scenario file of the command line, or ``run``."""
+    if re.match(r"lab (?:-\S+ )*ntfs compare\b", command):
+        return "compare"
     found = re.search(r"([A-Za-z0-9_-]+)\.lab\.yaml", command)
     return found[1][:40] if found else "run"
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import Annotated, Literal, assert_never
 
 import typer
 
@@ -53,14 +53,19 @@ def matrix(  # noqa: PLR0913 - one parameter an option
     if (rows or columns) and form is not Format.TERMINAL:
         raise UsageError(f"--rows and --columns are for the terminal; {form.value} has a layout of its own")
     found = matrix_of(run, reports)
-    _complete(run, reports, found)
-    _print(found, form, _axes(rows), _axes(columns))
+    if run is not None and Path(run).is_file():
+        folder = Path(run).parent
+    else:
+        folder = folder_of(run, reports)
+        _complete(folder, found)
+    if form is Format.TERMINAL:
+        show(found, folder=folder.absolute(), rows=_axes(rows), columns=_axes(columns))
+    else:
+        _print(found, form)
 
 
-def _print(found: Matrix, form: Format, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
+def _print(found: Matrix, form: Literal[Format.JSON, Format.MD, Format.HTML]) -> None:
     match form:
-        case Format.TERMINAL:
-            show(found, rows=rows, columns=columns)
         case Format.JSON:
             sys.stdout.write(document.render(found))
         case Format.MD:
@@ -75,11 +80,8 @@ def _print(found: Matrix, form: Format, rows: tuple[str, ...], columns: tuple[st
             assert_never(never)
 
 
-def _complete(run: str | None, reports: Path | None, found: Matrix) -> None:
+def _complete(folder: Path, found: Matrix) -> None:
     """A run that was killed has no report files; whoever looks at it gets them. An archive may be read-only."""
-    if run is not None and Path(run).is_file():
-        return
-    folder = folder_of(run, reports)
     if not (folder / "matrix.html").exists():
         with suppress(RecordError):
             write_reports(folder, found)

@@ -74,12 +74,12 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
 
 
 def _print(answer: Compared, *, as_json: bool) -> None:
-    if answer.matrix is None:
+    if answer.matrix is None or answer.folder is None:
         return
     if as_json:
         sys.stdout.write(json.dumps(answer.matrix.to_json(), ensure_ascii=False, indent=1) + "\n")
         return
-    show(answer.matrix)
+    show(answer.matrix, folder=answer.folder)
     for said in answer.sentences:
         sys.stdout.write(f"\n{_safe(said, sys.stdout.encoding)}\n")
     sys.stdout.write(f"\nrecord: {answer.folder}\nreport: {answer.folder}/matrix.html\n")

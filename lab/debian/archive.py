@@ -26,6 +26,8 @@ _LISTS_MIB = 200
 
 FRESH_SECONDS = 20 * 3600.0
 """How long a resolved set of versions is trusted before the suite is asked again: a nightly run always asks."""
+WITHOUT_SECURITY_SECONDS = 3600.0
+"""How long they are trusted when the suite's security archive did not answer: a mirror's own update takes minutes."""
 
 # Suites that have a security archive (Debian 11 and later name it SUITE-security); testing and unstable have none of
 # use.
@@ -112,18 +114,25 @@ class Archive:
     def _folder(self) -> Path:
         return self.cache.root / "apt" / f"{self.suite}-{self.arch}"
 
+    @property
+    def _stamp(self) -> Path:
+        """As old as the package lists are; older, where they are not to be trusted for so long."""
+        return self._folder / "updated"
+
     def _remembered(
         self, question: list[object], resolve: Callable[[], list[list[str]]], deadline: Deadline
     ) -> list[list[str]]:
         answers = self._folder / "answers"
         answer = answers / f"{fingerprint(question)}.json"
-        if answer.exists() and time.time() - answer.stat().st_mtime < FRESH_SECONDS:
+        if _fresh(answer):
             return [list(pair) for pair in json.loads(answer.read_text())]
         self._refresh(deadline)
+        age = self._stamp.stat().st_mtime
         found = resolve()
         answers.mkdir(parents=True, exist_ok=True)
         half = answer.with_suffix(f".{os.getpid()}")
         half.write_text(json.dumps(found))
+        os.utime(half, (age, age))  # an answer is as old as the lists that it comes from
         half.replace(answer)
         return found
 
@@ -132,8 +141,7 @@ class Archive:
             self._update(deadline)
 
     def _update(self, deadline: Deadline) -> None:
-        stamp = self._folder / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < FRESH_SECONDS:
+        if _fresh(self._stamp):
             return
         for part in ("lists/partial", "archives/partial", "parts"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
@@ -142,14 +150,17 @@ class Archive:
         self.cache.require(_LISTS_MIB, f"asking the mirror for {self.suite}")
         sources = suite_sources(self.suite, deadline=deadline)
         with step("ask the mirror", suite=self.suite, arch=self.arch):
-            done = self._ask(sources, deadline)
-            if not done and len(sources) > 1:
+            done, trusted = self._ask(sources, deadline), FRESH_SECONDS
+            enough = tuple(source for source in sources if f" {self.suite}-security " not in source)
+            if not done and enough != sources:
                 # A mirror in the middle of its own update serves a security index that does not fit its signature.
-                # The suite itself is enough to work with; that it is used alone must be seen.
-                emit("mirror trouble", suite=self.suite, arch=self.arch, why=_reason(done), going_on_with=sources[0])
-                done = self._ask(sources[:1], deadline)
+                # The suite itself is enough to work with for a while; that it is used alone must be seen.
+                emit("mirror trouble", suite=self.suite, arch=self.arch, why=_reason(done), going_on_with=enough[0])
+                done, trusted = self._ask(enough, deadline), WITHOUT_SECURITY_SECONDS
             done.check(hint=f"is {self.suite} on this machine's Debian mirror? `apt-get update` must work first")
-        stamp.touch()
+        self._stamp.touch()
+        updated = time.time() - FRESH_SECONDS + trusted
+        os.utime(self._stamp, (updated, updated))
 
     def _ask(self, sources: tuple[str, ...], deadline: Deadline) -> Completed:
         (self._folder / "sources.list").write_text("\n".join(sources) + "\n")
@@ -199,6 +210,10 @@ def suite_sources(suite: str, *, deadline: Deadline) -> tuple[str, ...]:
     if suite in _SECURITY and "Debian-Security" in mirrors:
         sources.append(f"deb {mirrors['Debian-Security']} {suite}-security main")
     return tuple(sources)
+
+
+def _fresh(path: Path) -> bool:
+    return path.exists() and time.time() - path.stat().st_mtime < FRESH_SECONDS
 
 
 def _reason(done: Completed) -> str:

@@ -159,7 +159,7 @@ class _Run:
 
     def _admit(self, entry: Entry, volume: NtfsVolume, folder: Path) -> None:
         folder.mkdir()
-        deadline = Deadline(_ADMISSION * moving_seconds(volume.boot.size))
+        deadline = Deadline(_ADMISSION * moving_seconds(volume.size))
         try:
             with events.step("ask the readers", volume=entry.name):
                 entry.foreign = admit(volume, entry.name, folder, deadline)

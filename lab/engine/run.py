@@ -100,7 +100,7 @@ class LabRun:
             from lab.report.terminal import show  # noqa: PLC0415 - rich is not for workers
 
             sys.stdout.write("\n")
-            show(self.matrix)
+            show(self.matrix, folder=self.record.folder)
             for note in self.notes:
                 sys.stdout.write(f"note: {note}\n")
             sys.stdout.write(f"record: {self.record.folder}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,13 +12,19 @@ if TYPE_CHECKING:  # every session of every user imports this module
     from lab.engine.run import LabRun
     from lab.scenario.cell import Cell
 
-__all__ = ["ATTEMPT", "CELL", "MISTAKEN", "PLACE", "RUN", "SUFFIX"]
+__all__ = ["ATTEMPT", "CELL", "KEPT", "MISTAKEN", "PLACE", "RUN", "SUFFIX"]
 
 SUFFIX = ".lab.yaml"
 """How the names of scenario files end."""
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Of an item: its cell. Items without it are none of the lab's."""
+
+KEPT: pytest.StashKey[ExitStack] = pytest.StashKey()
+"""Of the configuration: what takes down the guests of a plain test that failed, once somebody has looked at them.
+
+It is there from when a stage is opened that is to be kept until the first such test; for more there is no memory.
+"""
 
 MISTAKEN: pytest.StashKey[bool] = pytest.StashKey()
 """Of the configuration: a scenario file holds mistakes."""

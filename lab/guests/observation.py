@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
 from lab.deadline import Deadline
+from lab.errors import GuestError
 from lab.shell import Shell
 
 __all__ = ["Observation", "clock_offset", "observe", "start_sentinel", "write_keepsake"]
@@ -14,6 +16,11 @@ _KEEPSAKE = "/var/tmp/lab-keepsake"  # noqa: S108 - inside a guest that has no o
 _SENTINEL = "/run/lab-sentinel"
 
 _CLOCK_QUESTIONS = 3
+
+_ASKED = ("boot_id", "uptime", "release", "machine", "bits", "modules", "sentinel", "clocksource", "keepsake")
+"""What the script prints before the log, each on a line of its own. Some may be empty."""
+
+_NUMBERS = ("uptime", "bits")
 
 _SCRIPT = rf"""
 echo boot_id=$(cat /proc/sys/kernel/random/boot_id)
@@ -61,11 +68,19 @@ def observe(shell: Shell, *, deadline: Deadline) -> Observation:
 
     Raises:
         CommandError: the guest could not run the script.
+        GuestError: its answer is cut short, or no answer to what was asked.
     """
     offset, error = clock_offset(shell, deadline=deadline)
-    said = shell.run("sh", "-c", _SCRIPT, deadline=deadline).check().text
-    head, _, log = said.partition("kernel_log=\n")
+    said = shell.run("sh", "-c", _SCRIPT, deadline=deadline).check().stdout.decode("utf-8", "backslashreplace")
+    head, marker, log = said.partition("kernel_log=\n")
     fields = dict(line.partition("=")[::2] for line in head.splitlines())
+    missing = [*(name for name in _ASKED if name not in fields), *(() if marker else ("kernel_log",))]
+    missing += [name for name in _NUMBERS if name in fields and not _is_number(fields[name])]
+    if missing:
+        raise GuestError(
+            f"half an answer of {len(said)} characters, without {', '.join(missing)}",
+            hint="the guest went down while it was asked, or its tools are broken; its console is with the evidence",
+        )
     return Observation(
         boot_id=fields["boot_id"],
         uptime=float(fields["uptime"]),
@@ -87,15 +102,25 @@ def clock_offset(shell: Shell, *, deadline: Deadline) -> tuple[float, float]:
 
     Each answer was true at some moment between question and answer; the middle is wrong by half of that at most. The
     best of a few is taken, since a busy machine may take seconds over one.
+
+    Raises:
+        CommandError: the guest has no `date`.
+        GuestError: it says something else than the time.
     """
     return min((_clock_offset(shell, deadline) for _ in range(_CLOCK_QUESTIONS)), key=lambda answer: answer[1])
 
 
 def _clock_offset(shell: Shell, deadline: Deadline) -> tuple[float, float]:
     asked = time.time()
-    theirs = float(shell.run("date", "+%s.%N", deadline=deadline).check().text)
+    theirs = shell.run("date", "+%s.%N", deadline=deadline).check().text
     error = (time.time() - asked) / 2
-    return theirs - (asked + error), error
+    if not _is_number(theirs):
+        raise GuestError(f"the time over there is {theirs!r}, which is no number of seconds")
+    return float(theirs) - (asked + error), error
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", text.strip()) is not None
 
 
 def start_sentinel(shell: Shell, *, deadline: Deadline) -> None:

@@ -13,7 +13,7 @@ from lab.errors import ImageError
 from lab.ntfs.image import NtfsVolume, state_of
 from lab.ntfs.manifest import Kind, Manifest
 from lab.ntfs.naming import shown
-from lab.ntfs.readers import Truth, truth_of
+from lab.ntfs.readers import NoTruthError, Readings, Truth, truth_of
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
 
@@ -32,8 +32,9 @@ _BYTES_A_SECOND = 2_000_000
 class Foreign:
     """A user's volume, copied to a file of its own.
 
-    ``testimony`` is a document of what the readers said. ``trouble`` is why nothing is known of the content, or None;
-    then the specimen's manifest is unsure from the root on, and only what a driver does to it can be told.
+    ``testimony`` is a document of what the readers said. Where they cannot read it, the specimen's manifest is unsure
+    from the root on, its doubts say why, and only what a driver does to it can be told. ``trouble`` is that there were
+    not even two readers to ask, or None.
     """
 
     specimen: Specimen
@@ -65,18 +66,22 @@ def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Fore
     stored = path.stat().st_blocks * 512
     try:
         truth = truth_of(path, deadline, each=_READER_SECONDS + stored / _BYTES_A_SECOND)
-    except ImageError as unread:
-        # The readers were shown a copy; the user knows the volume by another name.
-        trouble = ImageError(unread.message.replace(str(path), _place(volume)), hint=unread.hint)
-        doubts = ("its whole content: fewer than two readers can read it",)
-        specimen = Specimen(name, path, volume.boot.sector, State.DAMAGED, _UNKNOWN, doubts)
-        return Foreign(specimen, _testimony(specimen, volume, trouble=trouble.message), trouble)
-    specimen = Specimen(name, path, volume.boot.sector, state_of(path), truth.manifest, tuple(_doubts(truth)))
-    return Foreign(specimen, _testimony(specimen, volume, truth))
+    except NoTruthError as unread:
+        return _unread(volume, name, path, unread)
+    state = State.DAMAGED if volume.fault else state_of(path)
+    specimen = Specimen(name, path, volume.sector, state, truth.manifest, tuple(_doubts(truth)))
+    return Foreign(specimen, _testimony(specimen, volume, truth.readings))
 
 
-def _place(volume: NtfsVolume) -> str:
-    return f"{volume.origin}:p{volume.partition}" if volume.partition else str(volume.origin)
+def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError) -> Foreign:
+    # The readers were shown a copy; the user knows the volume by another name.
+    said = unread.message.replace(str(path), volume.place)
+    why = "; ".join(filter(None, (volume.fault, said.removeprefix(f"{volume.place}: "))))
+    # A driver is right to refuse what no reader accepts. Where one of them does, nobody can say who is right.
+    state = State.UNKNOWN if unread.readings.manifests or not unread.readings.answers else State.DAMAGED
+    specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (f"its whole content: {why}",))
+    trouble = None if unread.answered else ImageError(said, hint=unread.hint)
+    return Foreign(specimen, _testimony(specimen, volume, unread.readings, trouble=said), trouble)
 
 
 def _doubts(truth: Truth) -> Iterator[str]:
@@ -96,21 +101,20 @@ def _doubts(truth: Truth) -> Iterator[str]:
             yield f"{shown(path or '/')}: fewer than two trusted readers can list it"
 
 
-def _testimony(
-    specimen: Specimen, volume: NtfsVolume, truth: Truth | None = None, *, trouble: str = ""
-) -> dict[str, Any]:
-    manifests = truth.readings.manifests if truth else {}
+def _testimony(specimen: Specimen, volume: NtfsVolume, readings: Readings, *, trouble: str = "") -> dict[str, Any]:
+    boot = volume.boot
     return {
         "schema": SCHEMA,
         "volume": specimen.name,
         "origin": str(volume.origin),
         "offset": volume.offset,
         "state": specimen.state.value,
-        "sector": volume.boot.sector,
-        "cluster": volume.boot.cluster,
-        "mft_record": volume.boot.record,
-        "readers": {name: f"{len(manifest.entries)} names" for name, manifest in sorted(manifests.items())},
-        "refusals": dict(sorted(truth.readings.refusals.items())) if truth else {},
+        "sector": volume.sector,
+        "cluster": boot.cluster if boot else None,
+        "mft_record": boot.record if boot else None,
+        "boot_sector": volume.fault or "whole",
+        "readers": {name: f"{len(manifest.entries)} names" for name, manifest in sorted(readings.manifests.items())},
+        "refusals": dict(sorted(readings.refusals.items())),
         "trouble": trouble,
         "not_judged": list(specimen.doubts),
     }

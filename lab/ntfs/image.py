@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,8 @@ __all__ = ["NtfsVolume", "open_image", "sniff", "state_of"]
 
 _NTFS = b"NTFS    "
 
+_SPARE_SECTORS = (512, 1024, 2048, 4096)
+
 _MAGIC = (
     (0, b"QFI\xfb", "qcow2"),
     (0, b"conectix", "vpc"),
@@ -35,19 +38,40 @@ _MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class NtfsVolume:
-    """An NTFS volume at ``offset`` of the raw file or device ``raw``. ``origin`` is the file the user named."""
+    """An NTFS volume at ``offset`` of the raw file or device ``raw``. ``origin`` is the file the user named.
+
+    ``room`` is how many bytes there are for it, up to the end of its partition or image. ``boot`` is its boot sector;
+    where that is broken, which ``fault`` then says, it is the spare one, or None if there is none either.
+    """
 
     origin: Path
     raw: Path
     offset: int
-    boot: Boot
+    room: int
+    boot: Boot | None = None
     partition: int = 0
     """0 for a volume that is not in a partition."""
+    fault: str = ""
 
     @property
     def name(self) -> str:
         """How reports call it: ``disk.img``, or ``disk.img:p2`` for what is in a partition."""
         return f"{self.origin.name}:p{self.partition}" if self.partition else self.origin.name
+
+    @property
+    def place(self) -> str:
+        """How messages call it: as :attr:`name`, but with the whole path."""
+        return f"{self.origin}:p{self.partition}" if self.partition else str(self.origin)
+
+    @property
+    def sector(self) -> int:
+        """Its bytes per sector; what most have where nobody knows."""
+        return self.boot.sector if self.boot is not None else 512
+
+    @property
+    def size(self) -> int:
+        """The bytes to copy: with the spare boot sector, and all that are there where nobody knows how many it has."""
+        return self.room if self.boot is None else min(self.room, self.boot.size + self.boot.sector)
 
     def copy(self, into: Path, deadline: Deadline) -> Path:
         """A raw file of this volume alone, sparse, with its spare boot sector if there is one.
@@ -59,7 +83,7 @@ class NtfsVolume:
         target = into / f"{self.name.replace(':', '-')}.raw"
         try:
             with self.raw.open("rb") as source, target.open("wb") as file:
-                _copy(source, file, self.offset, self.boot.size + self.boot.sector, deadline)
+                _copy(source, file, self.offset, self.size, deadline)
         except OSError as broken:
             if broken.errno is None:  # one of our own family
                 raise
@@ -81,7 +105,8 @@ def sniff(file: BinaryIO) -> str:
 def open_image(path: Path, work: Path, deadline: Deadline) -> tuple[NtfsVolume, ...]:
     """The NTFS volumes in ``path``: a raw volume, a whole disk, or either as qcow2, VHD, VHDX, VMDK or VDI.
 
-    What is not raw is converted to a copy in the folder ``work``; ``path`` is only ever read.
+    What is not raw is converted to a copy in the folder ``work``; ``path`` is only ever read. A volume whose boot
+    sector is broken is one all the same, if it still says that it is NTFS, or its spare boot sector does.
 
     Raises:
         ImageError: missing, empty, truncated, or without NTFS.
@@ -132,30 +157,62 @@ def _said(stderr: bytes) -> str:
 
 def _volumes(file: BinaryIO, origin: Path, raw: Path) -> Iterator[NtfsVolume]:
     size = file.seek(0, os.SEEK_END)
-    if _is_ntfs(file, 0):
-        yield NtfsVolume(origin, raw, 0, _boot(file, 0, size, str(origin)))
+    whole = _volume(file, NtfsVolume(origin, raw, 0, size))
+    if whole is not None:
+        yield whole
         return
     for partition in partitions(file):
-        if _is_ntfs(file, partition.offset):
-            place = f"{origin}:p{partition.number}"
-            boot = _boot(file, partition.offset, min(size, partition.offset + partition.size), place)
-            yield NtfsVolume(origin, raw, partition.offset, boot, partition.number)
+        room = min(size - partition.offset, partition.size)
+        found = _volume(file, NtfsVolume(origin, raw, partition.offset, room, partition=partition.number))
+        if found is not None:
+            yield found
 
 
-def _is_ntfs(file: BinaryIO, offset: int) -> bool:
-    file.seek(offset + 3)
-    return file.read(len(_NTFS)) == _NTFS
+def _volume(file: BinaryIO, bare: NtfsVolume) -> NtfsVolume | None:
+    """``bare`` with its boot sector, or None if it is no NTFS.
 
-
-def _boot(file: BinaryIO, offset: int, end: int, place: str) -> Boot:
-    file.seek(offset)
-    boot = Boot.parse(file.read(BOOT_BYTES), place=place)
-    if end - offset < boot.size:
+    Raises:
+        ImageError: it is truncated.
+    """
+    if bare.room < BOOT_BYTES:
+        return None
+    file.seek(bare.offset)
+    first, spare = file.read(BOOT_BYTES), _spare(file, bare)
+    if first[3:11] != _NTFS and (spare is None or not _has_records(file, bare.offset, spare)):
+        return None
+    try:
+        boot = Boot.parse(first, place=bare.place)
+    except ImageError as broken:
+        return replace(bare, boot=spare, fault=broken.message)
+    if boot.size <= bare.room:
+        return replace(bare, boot=boot)
+    said = f"the volume has {boot.size} bytes by its boot sector"
+    if spare is None:
         raise ImageError(
-            f"{place}: truncated: the volume has {boot.size} bytes by its boot sector, {end - offset} are there",
+            f"{bare.place}: truncated: {said}, {bare.room} are there",
             hint="copy it again, whole",
         )
-    return boot
+    return replace(bare, boot=spare, fault=f"{bare.place}+0x28: {said}, {spare.size} by the spare one")
+
+
+def _spare(file: BinaryIO, bare: NtfsVolume) -> Boot | None:
+    """The spare boot sector: it stands right behind the volume, which fills all the room but this one sector."""
+    for sector in _SPARE_SECTORS:
+        file.seek(bare.offset + max(0, bare.room - sector))
+        with suppress(ImageError):
+            boot = Boot.parse(file.read(BOOT_BYTES), place=bare.place)
+            if boot.sector == sector and boot.size + sector == bare.room:
+                return boot
+    return None
+
+
+def _has_records(file: BinaryIO, offset: int, boot: Boot) -> bool:
+    """Whether $MFT or its mirror is where ``boot`` says: a spare boot sector alone outlives a new file system."""
+    for cluster in (boot.mft_cluster, boot.mirror_cluster):
+        file.seek(offset + cluster * boot.cluster)
+        if file.read(4) == b"FILE":
+            return True
+    return False
 
 
 def _copy(source: BinaryIO, target: BinaryIO, offset: int, length: int, deadline: Deadline) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -40,9 +42,10 @@ __all__ = ["show", "svg"]
 _FRAME = 4  # columns that the frame and padding of the row headers take
 
 
-def show(
+def show(  # noqa: PLR0913 - what to show, and where and how
     matrix: Matrix,
     *,
+    folder: Path = Path(),
     file: TextIO | None = None,
     width: int | None = None,
     rows: Values = (),
@@ -50,25 +53,30 @@ def show(
 ) -> None:
     """Print the matrix to ``file`` (standard output). ``NO_COLOR`` and a pipe both mean: without colour.
 
+    ``folder`` is that of the run; it stands before the names of evidence, so that they can be pasted.
+
     Raises:
         UnknownNameError: ``rows`` or ``columns`` name an axis that no scenario has.
     """
-    _Page(Console(file=file or sys.stdout, width=width, highlight=False, emoji=False)).print(matrix, rows, columns)
+    console = Console(file=file or sys.stdout, width=width, highlight=False, emoji=False)
+    _Page(console, folder).print(matrix, rows, columns)
 
 
 def svg(matrix: Matrix, *, width: int = 100, title: str = "lab matrix") -> str:
     """A picture of what :func:`show` prints."""
     console = Console(file=io.StringIO(), width=width, record=True, force_terminal=True, color_system="truecolor")
-    _Page(console).print(matrix, (), ())
+    _Page(console, Path()).print(matrix, (), ())
     # rich names web fonts; a picture that is looked at must ask nobody for anything.
     return re.sub(r"@font-face\s*{[^}]*}\s*", "", console.export_svg(title=title, unique_id="lab"))
 
 
 class _Page:
-    """A console and what its encoding can show."""
+    """A console and what its encoding can show. Evidence lies below ``folder``."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, folder: Path) -> None:
         self._console = console
+        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        self._below = "" if folder == Path() else f"{folder}/"
         encoding = console.encoding
         self._encoding = encoding
         signs = "".join(sign.glyph for sign in (*SIGNS.values(), FLAKY)) + "→·"
@@ -178,8 +186,9 @@ class _Page:
         quoted += [f"{c.name}: expected {c.expected}, observed {c.observed}" for c in broken(cell)]
         for line in quoted:
             self._console.print(Padding(self._text(line), (0, 0, 0, 4), expand=False), overflow="fold")
-        for path in cell.evidence:
-            self._console.print(Padding(self._text(path, "dim"), (0, 0, 0, 4), expand=False), overflow="fold")
+        for place in _places(cell.evidence):
+            named = self._text(f"evidence: {self._below}{place}", "dim")
+            self._console.print(Padding(named, (0, 0, 0, 4), expand=False), overflow="fold")
 
     def _name(self, axes: Values, values: Values) -> str:
         return header(axes, values, arrow="->", dot="/") if self._ascii else header(axes, values)
@@ -190,3 +199,14 @@ class _Page:
 
     def _line(self, *parts: Text) -> None:
         self._console.print(Text.assemble(*parts), soft_wrap=False, overflow="fold")
+
+
+def _places(evidence: Sequence[str]) -> Iterator[str]:
+    """The folders of evidence with the number of their files, ``evidence/CELL/ (12 files)``; a lone file by its name.
+
+    A cell has as many of them as it had attempts, or one more for what it shares with others.
+    """
+    folders = {path: "/".join(path.split("/")[:2]) for path in evidence}
+    counts = Counter(folders.values())
+    for folder, number in counts.items():
+        yield f"{folder}/ ({number} files)" if number > 1 else next(p for p in evidence if folders[p] == folder)

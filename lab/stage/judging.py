@@ -101,13 +101,13 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
         bench.spoiled = bench.spoiled or verdict.reason
     same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume, deadline))
     keep_guest(bench.guest, evidence, deadline=deadline)
-    outcome, reason = verdict.outcome, verdict.reason
     if same.outcome is Outcome.FAIL:
-        outcome, reason = Outcome.FAIL, f"{same}; {reason}".rstrip("; ")
+        # Whatever else it did: to have written where it was told not to is the worst. The shelf holds other bytes now.
+        bench.spoiled = bench.spoiled or f"{request.driver} has changed {request.volume}"
+        reason = f"{same}; {verdict.reason}".rstrip("; ")
+        verdict = dataclasses.replace(verdict, outcome=Outcome.FAIL, finding=Finding.DAMAGED, reason=reason)
     return dataclasses.replace(
         verdict,
-        outcome=outcome,
-        reason=reason,
         checks=(*verdict.checks, same, *specimen.doubt_checks()),
         facts={**prepared.facts, **verdict.facts},
         evidence=(),  # whoever keeps the record names every file of the folder

@@ -69,6 +69,22 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert Matrix.from_json(matrix.to_json()) == matrix
 
 
+@pytest.mark.parametrize(
+    ("command", "label"),
+    [
+        ("lab run scenarios/quick.lab.yaml", "quick"),
+        ("lab run", "run"),
+        ("pytest tests -k live", "run"),
+        ("lab ntfs compare disk.img", "compare"),
+        ("lab --debug ntfs compare a.lab.yaml.img", "compare"),
+        ("lab run -k 'ntfs compare'", "run"),
+    ],
+)
+def test_a_run_is_named_by_what_it_is_of(tmp_path: Path, command: str, label: str) -> None:
+    with RunRecord.create(tmp_path, command=command, revision="", started=STARTED) as record:
+        assert record.id == f"20261122-143015-{label}"
+
+
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> None:
     records = [_create(tmp_path) for _ in range(3)]
     assert [record.id for record in records] == [

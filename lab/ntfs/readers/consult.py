@@ -8,10 +8,12 @@ from pathlib import Path
 from lab.deadline import Deadline
 from lab.errors import ImageError
 from lab.ntfs.manifest import Manifest
+from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
 from lab.ntfs.readers.agreement import WITNESSES, Disagreement, agreement
 from lab.ntfs.readers.reader import Readings, read_all, readers
+from lab.ntfs.readers.trust import Trait, volume_traits
 
-__all__ = ["Truth", "truth_of"]
+__all__ = ["NoTruthError", "Truth", "truth_of"]
 
 _FIRST = ("libfsntfs", "ntfs-3g")
 
@@ -28,26 +30,49 @@ class Truth:
     readings: Readings
 
 
+class NoTruthError(ImageError):
+    """Fewer than two readers could read a volume; ``readings`` is what all of them said."""
+
+    def __init__(self, message: str, readings: Readings, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.readings = readings
+
+    @property
+    def answered(self) -> bool:
+        """Whether enough readers were there to say so."""
+        return self.readings.answers >= WITNESSES
+
+
 def truth_of(volume: Path, deadline: Deadline, *, each: float = 60.0) -> Truth:
     """Ask the readers about a raw volume, which none of them changes; ``each`` is the time that one may take.
 
     Raises:
-        ImageError: fewer than two readers could read it; the message says why each of them could not.
+        NoTruthError: fewer than two readers could read it; the message says why each of them could not.
     """
     readings = read_all(volume, deadline, names=_FIRST, each=each)
-    manifest, quarrels = agreement(readings.manifests)
+    always = _traits_of(volume)
+    manifest, quarrels = agreement(readings.manifests, always=always)
     if len(readings.manifests) < WITNESSES or quarrels or manifest.unsure:
         rest = [name for name in readers if name not in _FIRST]
-        more = read_all(volume, deadline, names=rest, each=each)
-        readings = Readings({**readings.manifests, **more.manifests}, {**readings.refusals, **more.refusals})
-        manifest, quarrels = agreement(readings.manifests)
+        readings |= read_all(volume, deadline, names=rest, each=each)
+        manifest, quarrels = agreement(readings.manifests, always=always)
     if len(readings.manifests) < WITNESSES:
         said = "; ".join(f"{name}: {_brief(why, volume, name)}" for name, why in sorted(readings.refusals.items()))
-        raise ImageError(
+        raise NoTruthError(
             f"{volume}: read by {len(readings.manifests)} of {len(readers)} readers, {WITNESSES} must agree: {said}",
-            hint="a damaged volume has no known content; only what drivers do to it can be told",
+            readings,
+            hint="`lab doctor` names what is missing; until then only what drivers do to the volume can be told",
         )
     return Truth(manifest, quarrels, readings)
+
+
+def _traits_of(volume: Path) -> frozenset[Trait]:
+    """What the boot sector says; nothing where it cannot be read, which the readers will tell better."""
+    try:
+        with volume.open("rb") as file:
+            return volume_traits(Boot.parse(file.read(BOOT_BYTES), place=str(volume)).geometry)
+    except (OSError, ImageError):
+        return frozenset()
 
 
 def _brief(why: str, volume: Path, reader: str) -> str:

@@ -77,22 +77,41 @@ readers.add(Reader("sleuthkit", "lab.ntfs.readers.sleuthkit", "names and bytes; 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What each reader said of a volume, or why it said nothing."""
+    """What each reader said of a volume, or why it said nothing.
+
+    ``silent`` are those among ``refusals`` that gave no answer at all: not installed, or not done in time.
+    """
 
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
+
+    def __or__(self, more: Readings) -> Readings:
+        """These and ``more``."""
+        return Readings(
+            {**self.manifests, **more.manifests}, {**self.refusals, **more.refusals}, self.silent | more.silent
+        )
+
+    @property
+    def answers(self) -> int:
+        """How many readers read it or refused it."""
+        return len(self.manifests) + len(self.refusals.keys() - self.silent)
 
 
 def read_all(volume: Path, deadline: Deadline, *, names: Iterable[str] = (), each: float = 60.0) -> Readings:
     """Every reader (or those of ``names``) on one volume, ``each`` with its own share of the time."""
     manifests: dict[str, Manifest] = {}
     refusals: dict[str, str] = {}
+    silent: set[str] = set()
     for reader in [readers[name] for name in names] or readers.values():
         if why := reader.missing():
             refusals[reader.name] = why
+            silent.add(reader.name)
             continue
         try:
             manifests[reader.name] = reader.read(volume, deadline.at_most(each))
         except LabError as refused:
             refusals[reader.name] = refused.message
-    return Readings(manifests, refusals)
+            if not isinstance(refused, ImageError):
+                silent.add(reader.name)
+    return Readings(manifests, refusals, frozenset(silent))

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from lab import cli
-from lab.errors import HostError, ImageError
+from lab.errors import HostError
 from lab.matrix.model import Matrix
 from lab.ntfs import foreign
 from lab.ntfs.manifest import Entry, Kind, Manifest
-from lab.ntfs.readers import Disagreement, Readings, Truth
+from lab.ntfs.readers import Disagreement, NoTruthError, Readings, Truth
 from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State
 from lab.report.document import read
 from lab.run_record import read_matrix
 from lab.settings import Settings
@@ -262,21 +263,49 @@ def test_where_readers_part_is_shown_and_not_judged(desk: Desk, capsys: Captured
     assert len(readers["not_judged"]) == 2
 
 
-def test_a_volume_that_nobody_can_read_is_shown_to_the_drivers_and_ends_with_3(desk: Desk, capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    ("silent", "code", "said_of_it"),
+    [
+        (frozenset[str](), 0, ""),
+        (frozenset({"ntfs-3g"}), 3, "error: it: read by 0 of 3 readers, 2 must agree: libfsntfs: no\n  hint: ask\n"),
+    ],
+)
+def test_a_volume_that_nobody_can_read_is_shown_to_the_drivers(
+    desk: Desk, capsys: Captured, silent: frozenset[str], code: int, said_of_it: str
+) -> None:
     def unread() -> Truth:
-        raise ImageError("it: read by 0 of 3 readers, 2 must agree: libfsntfs: no", hint="it is damaged")
+        readings = Readings({}, {"libfsntfs": "no", "ntfs-3g": "no"}, silent)
+        raise NoTruthError("it: read by 0 of 3 readers, 2 must agree: libfsntfs: no", readings, hint="ask")
 
     desk.truth = unread
     unknown = Verdict(Outcome.UNSUPPORTED, "no-truth: nobody knows what the volume holds; it shows 3 names")
     desk.script = {"ntfs3-*": Act(unknown), "ntfs-3g-*": Act(Verdict(Outcome.PASS, "refused", (), Finding.REFUSED))}
-    assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3,ntfs-3g") == 3
+    assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3,ntfs-3g") == code
     said = capsys.readouterr()
     assert (
         "disk.img (damaged): ntfs3 (trixie) mounts it, and nobody can say whether what it shows is right; "
         "ntfs-3g (trixie) refuses it, and rightly so. Safe to read with: none of them. "
-        "Not judged: its whole content: fewer than two readers can read it."
+        "Not judged: its whole content: it: read by 0 of 3 readers, 2 must agree: libfsntfs: no."
     ) in said.out
-    assert "error: it: read by 0 of 3 readers, 2 must agree: libfsntfs: no\n  hint: it is damaged\n" in said.err
+    assert "".join(line for line in said.err.splitlines(keepends=True) if not line.startswith("[")) == said_of_it
+
+
+def test_a_bad_boot_sector_keeps_no_driver_from_being_tried(desk: Desk, capsys: Captured) -> None:
+    image = volume(desk.folder / "disk.img")
+    with image.open("r+b") as file:
+        file.seek(0x0D)
+        file.write(b"\x03")
+    fault = f"{image}+0xd: bytes per cluster is 1536, not a power of two from 512 to 2097152"
+
+    def unread() -> Truth:
+        raise NoTruthError("it: read by 0 of 3 readers, 2 must agree: a: no", Readings({}, {"a": "no", "b": "no"}))
+
+    desk.truth = unread
+    desk.script = {"*": Act(Verdict(Outcome.PASS, "refused (ro, damaged volume): no", (), Finding.REFUSED))}
+    assert desk.lab(image, "--drivers", "ntfs3,ntfs-3g") == 0
+    assert [(cell.outcome, cell.finding) for cell in desk.matrix.cells] == [(Outcome.PASS, "refused")] * 2
+    assert f"Not judged: its whole content: {fault}; " in capsys.readouterr().out
+    assert [(one.state, one.sector) for one in desk.specimens] == [(State.DAMAGED, 512)]
 
 
 def test_trouble_of_the_lab_ends_with_3_and_is_tried_twice(desk: Desk, capsys: Captured) -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from lab.cache import Cache
 from lab.deadline import Deadline
-from lab.debian.archive import FRESH_SECONDS, Archive, Package, PackageError, suite_sources
+from lab.debian.archive import (
+    FRESH_SECONDS,
+    WITHOUT_SECURITY_SECONDS,
+    Archive,
+    Package,
+    PackageError,
+    suite_sources,
+)
 from lab.process import CommandError, run
 from tests.unit.debian.mirror import MAIN, SECURITY, Mirror, heard
 
@@ -83,12 +90,12 @@ def test_versions_are_asked_for_once_and_again_after_a_day(mirror: Mirror, cache
     assert len(mirror.asked("apt-get update")) == 2
 
 
-def age(cache: Cache) -> None:
-    """Let everything that was remembered be older than it may."""
+def age(cache: Cache, seconds: float = FRESH_SECONDS + 1) -> None:
+    """Let everything that was remembered be older, by default older than it may."""
     for path in (cache.root / "apt").rglob("*"):
         if path.is_file():
             stat = path.stat()
-            os.utime(path, (stat.st_atime, stat.st_mtime - FRESH_SECONDS - 1))
+            os.utime(path, (stat.st_atime, stat.st_mtime - seconds))
 
 
 def test_another_question_is_another_answer_of_the_same_index(mirror: Mirror, cache: Cache) -> None:
@@ -148,6 +155,45 @@ def test_a_security_archive_in_the_middle_of_its_update_is_left_out_and_that_is_
         "why": "Hash Sum mismatch",
         "going_on_with": f"deb {MAIN} bookworm main",
     }
+
+
+def test_without_the_security_archive_nothing_is_trusted_for_longer_than_an_hour(mirror: Mirror, cache: Cache) -> None:
+    mirror.breaks("bookworm-security", FETCH)
+    mirror.simulates(SIMULATED)
+    archive = Archive(cache, "bookworm")
+    first = archive.closure(("bash",), deadline=soon())
+    age(cache, WITHOUT_SECURITY_SECONDS - 60)
+    assert archive.closure(("bash",), deadline=soon()) == first
+    assert len(mirror.asked("apt-get update")) == 2  # with it, which failed, and without
+
+    mirror.breaks("nothing", "")
+    mirror.simulates(SIMULATED.replace("5.2.15", "5.2.37"))
+    age(cache, 61)
+    assert archive.closure(("bash",), deadline=soon())[0] == Package("bash", "5.2.37-2+b7")
+    assert archive.sources(deadline=soon())[1] == f"deb {SECURITY} bookworm-security main"
+    asked = mirror.asked()
+    age(cache, FRESH_SECONDS - 60)
+    archive.closure(("bash",), deadline=soon())
+    assert mirror.asked() == asked
+
+
+def test_an_answer_is_as_old_as_the_lists_that_it_comes_from(mirror: Mirror, cache: Cache) -> None:
+    mirror.simulates(SIMULATED)
+    archive = Archive(cache, "bookworm")
+    archive.sources(deadline=soon())
+    age(cache, FRESH_SECONDS - 60)
+    archive.closure(("bash",), deadline=soon())
+    age(cache, 61)
+    archive.closure(("bash",), deadline=soon())
+    assert len(mirror.asked("apt-get update")) == len(mirror.asked("apt-get install")) == 2
+
+
+def test_experimental_is_nothing_without_sid(mirror: Mirror, cache: Cache) -> None:
+    mirror.breaks(" experimental main", FETCH)
+    with heard("mirror trouble") as told, pytest.raises(CommandError):
+        Archive(cache, "experimental").sources(deadline=soon())
+    assert told == []
+    assert len(mirror.asked("apt-get update")) == 1
 
 
 def test_without_trouble_nothing_is_left_out_and_nothing_said(mirror: Mirror, cache: Cache) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.deadline import Deadline
+from lab.errors import GuestError
 from lab.guests.observation import Observation, clock_offset, observe, start_sentinel, write_keepsake
 from lab.process import CommandError, Completed, run
 from lab.testing.shell import Answer, FakeShell
@@ -79,6 +80,34 @@ def test_a_guest_that_cannot_answer_is_an_error() -> None:
     shell = FakeShell({"date *": "1.5", "sh -c *": Answer(1, stderr="dmesg: read kernel buffer failed\n")})
     with pytest.raises(CommandError, match=r"^sh: status 1: dmesg: read kernel buffer failed$"):
         observe(shell, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ("", "boot_id, uptime, release, machine, bits, modules, sentinel, clocksource, keepsake, kernel_log"),
+        (SAID.partition("sentinel=")[0], "sentinel, clocksource, keepsake, kernel_log"),
+        (SAID.partition("kernel_log=")[0], "kernel_log"),
+        (SAID.replace("bits=32\n", ""), "bits"),
+        (SAID.replace("bits=32", "bits="), "bits"),
+        (SAID.replace("uptime=61.25", "uptime=61."), "uptime"),
+    ],
+)
+def test_half_an_answer_is_an_error_that_says_what_is_missing(said: str, missing: str) -> None:
+    with pytest.raises(GuestError) as caught:
+        look(said)
+    assert str(caught.value) == (
+        f"half an answer of {len(said)} characters, without {missing}\n"
+        "  hint: the guest went down while it was asked, or its tools are broken; its console is with the evidence"
+    )
+
+
+@pytest.mark.parametrize("said", ["", "1700000000.%N"])
+def test_a_clock_that_says_no_time_is_an_error(said: str) -> None:
+    shell = FakeShell({"date *": said, "sh -c *": SAID})
+    with pytest.raises(GuestError) as caught:
+        observe(shell, deadline=soon())
+    assert str(caught.value) == f"the time over there is {said!r}, which is no number of seconds"
 
 
 @pytest.mark.parametrize("ahead", [0.0, 3.0, -3.0])

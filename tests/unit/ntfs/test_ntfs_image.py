@@ -39,6 +39,7 @@ def test_a_raw_volume_is_found_at_its_start_and_copied_whole(built: Mapping[str,
     path = built["clean"].path
     (found,) = open_image(path, tmp_path, Deadline(30))
     assert (found.name, found.raw, found.offset, found.partition) == ("clean.img", path, 0, 0)
+    assert found.boot is not None
     assert (found.boot.sector, found.boot.cluster, found.boot.record) == (512, 4096, 1024)
     copy = found.copy(tmp_path, Deadline(30))
     assert copy.stat().st_blocks * 512 < 16 * MIB
@@ -135,14 +136,68 @@ def test_a_device_that_is_no_disk_is_refused(tmp_path: Path) -> None:
     assert refused(Path("/dev/null"), tmp_path).message == "/dev/null: neither a file nor a block device"
 
 
-def test_a_broken_boot_sector_is_told_with_its_place(built: Mapping[str, Volume], tmp_path: Path) -> None:
-    image = tmp_path / "boot.img"
+def streams_with(built: Mapping[str, Volume], *edits: tuple[int, bytes]) -> bytes:
+    """A volume of 16 MiB with these bytes at these places; places below zero count from the end."""
     raw = bytearray(built["streams"].path.read_bytes())
-    raw[0x0B:0x0D] = struct.pack("<H", 500)
-    image.write_bytes(raw)
-    expected = f"{image}+0xb: bytes per sector is 500, not a power of two from 256 to 4096"
-    assert refused(image, tmp_path).message == expected
-    assert state_of(image) is State.DAMAGED
+    for at, content in edits:
+        start = at if at >= 0 else len(raw) + at
+        raw[start : start + len(content)] = content
+    return bytes(raw)
+
+
+BAD_SECTOR = (0x0B, struct.pack("<H", 500))
+TOO_LONG = (0x28, struct.pack("<Q", 1 << 40))
+WIPED = (0, bytes(512))
+NO_SPARE = (-512, bytes(512))
+
+
+@pytest.mark.parametrize(
+    ("edit", "fault"),
+    [
+        (BAD_SECTOR, "+0xb: bytes per sector is 500, not a power of two from 256 to 4096"),
+        (WIPED, f"+0x3: system id is {bytes(8)!r}, not b'NTFS    '"),
+        (
+            TOO_LONG,
+            f"+0x28: the volume has {512 << 40} bytes by its boot sector, {16 * MIB - 512} by the spare one",
+        ),
+    ],
+)
+def test_a_broken_boot_sector_is_told_with_its_place_and_the_spare_one_taken(
+    built: Mapping[str, Volume], tmp_path: Path, edit: tuple[int, bytes], fault: str
+) -> None:
+    image = tmp_path / "boot.img"
+    image.write_bytes(streams_with(built, edit))
+    (whole,) = open_image(built["streams"].path, tmp_path, Deadline(30))
+    (found,) = open_image(image, tmp_path, Deadline(30))
+    assert (found.fault, found.boot, found.sector, whole.fault) == (f"{image}{fault}", whole.boot, 512, "")
+    (tmp_path / "copy").mkdir()
+    # What drivers get is the broken one.
+    assert found.copy(tmp_path / "copy", Deadline(30)).read_bytes() == image.read_bytes()
+
+
+def test_without_a_spare_one_either_all_that_is_there_is_the_volume(
+    built: Mapping[str, Volume], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk.img"
+    volume = streams_with(built, BAD_SECTOR, NO_SPARE)
+    table = bytes(mbr((0x07, 8, len(volume) // 512 + 4)))
+    disk.write_bytes(table.ljust(8 * 512, b"\0") + volume + b"x" * 9000)
+    (found,) = open_image(disk, tmp_path, Deadline(30))
+    assert state_of(found.copy(tmp_path, Deadline(30))) is State.DAMAGED
+    assert found.fault == f"{disk}:p1+0xb: bytes per sector is 500, not a power of two from 256 to 4096"
+    assert (found.boot, found.sector, found.size) == (None, 512, len(volume) + 4 * 512)
+    assert found.copy(tmp_path, Deadline(30)).read_bytes() == volume + b"x" * 4 * 512
+
+
+@pytest.mark.parametrize("edits", [(WIPED, NO_SPARE), (WIPED, (512, bytes(12 * MIB)))], ids=["gone", "formatted anew"])
+def test_what_nothing_but_a_spare_boot_sector_calls_ntfs_is_none(
+    built: Mapping[str, Volume], tmp_path: Path, edits: tuple[tuple[int, bytes], ...]
+) -> None:
+    image = tmp_path / "boot.img"
+    image.write_bytes(streams_with(built, *edits))
+    assert refused(image, tmp_path).message == (
+        f"{image}: no NTFS volume in {16 * MIB} bytes (raw), neither at its start nor in a partition"
+    )
 
 
 def test_logical_partitions_are_counted_from_five_and_a_circle_ends() -> None:

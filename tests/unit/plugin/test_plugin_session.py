@@ -139,6 +139,43 @@ def test_an_interrupt_keeps_the_verdicts_and_undoes_everything(project: Project,
     assert "<testcase" in (record.parent / "junit.xml").read_text()
 
 
+STUCK = """
+import signal, time
+
+def test_stuck(lab_stage):
+    open("stuck", "w").close()
+    time.sleep(60)
+"""
+
+
+def test_sigterm_takes_down_the_stage_of_plain_tests_too(project: Project) -> None:
+    project.script("{}", more="def pytest_unconfigure():\n    Path('log.txt').write_text(str(STAGE.log))")
+    project.write("test_plain.py", STUCK)
+    argv = (sys.executable, "-m", "pytest", "test_plain.py")
+    with subprocess.Popen(argv, cwd=project.path, stdout=subprocess.PIPE, text=True) as session:
+        for _ in range(600):
+            if (project.path / "stuck").exists():
+                break
+            pause(0.05)
+        session.send_signal(signal.SIGTERM)
+        output, _ = session.communicate(timeout=60)
+    assert session.returncode == pytest.ExitCode.INTERRUPTED
+    assert "KeyboardInterrupt" in output
+    assert (project.path / "log.txt").read_text() == "['open', 'close']"
+
+
+def test_a_session_gives_sigterm_back_as_it_was(project: Project) -> None:
+    project.write(
+        "test_plain.py",
+        "import signal\n\n"
+        "def test_plain(lab_stage):\n"
+        "    assert signal.getsignal(signal.SIGTERM).__name__ == 'interrupt'\n",
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    project.pytester.runpytest("test_plain.py").assert_outcomes(passed=1)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_hang_ends_with_the_deadline(project: Project) -> None:
     project.write(SMALL, (project.path / SMALL).read_text().replace("---", "limits: {cell: 200ms}\n---"))
     project.script("""{"boot-4.17-web-pv": Act(hang="waiting")}""")

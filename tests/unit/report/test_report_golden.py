@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,33 @@ def test_as_it_was(name: str) -> None:
 
 def test_the_terminal_keeps_to_its_width() -> None:
     assert all(len(line) <= 80 for line in _terminal(example(), encoding="ascii").splitlines())
+
+
+def _evidence(folder: Path, *paths: str) -> list[str]:
+    cell = replace(example().cells[3], evidence=paths)
+    file = io.StringIO()
+    terminal.show(Matrix(example().run, (cell,)), file=file, folder=folder, width=400)
+    return [line.strip() for line in file.getvalue().splitlines() if line.startswith("    evidence: ")]
+
+
+def test_evidence_is_named_by_its_folder_and_not_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, again, shared = (
+        "evidence/q.live-1a2b",
+        "evidence/q.live-1a2b.attempt-2",
+        "evidence/disk.img-readers-9f/readers.json",
+    )
+    many = [f"{cell}/{number}.log" for number in range(11)]
+    paths = (*many, f"{cell}/first/observed.json", f"{again}/a.log", f"{again}/b.log", shared)
+    run = tmp_path / "reports" / "20261122-143015-quick"
+    assert _evidence(run, *paths) == [
+        f"evidence: {run}/{cell}/ (12 files)",
+        f"evidence: {run}/{again}/ (2 files)",
+        f"evidence: {run}/{shared}",
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert _evidence(run, *many) == [f"evidence: reports/20261122-143015-quick/{cell}/ (11 files)"]
+    assert _evidence(Path(), *many) == [f"evidence: {cell}/ (11 files)"]
+    assert _evidence(run) == []
 
 
 def test_no_colour_and_no_escape_in_a_pipe() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +20,22 @@ from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import BootFiles, GuestImage
 from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
-from lab.scenario.cell import BootRequest, GuestRequest, HostRequest, KernelRequest, MigrationRequest, ModulesRequest
-from lab.stage.judging import blames, confirmed, judge_guest, judge_move, move, state_on
-from lab.stage.prepared import PreparedGuest, PreparedMove
+from lab.ntfs.drivers import drivers
+from lab.ntfs.manifest import Entry, Kind, Manifest
+from lab.ntfs.observation import SCHEMA
+from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State
+from lab.scenario.cell import (
+    BootRequest,
+    GuestRequest,
+    HostRequest,
+    KernelRequest,
+    MigrationRequest,
+    ModulesRequest,
+    NtfsRequest,
+)
+from lab.stage.judging import blames, confirmed, judge_guest, judge_move, judge_volume, move, state_on
+from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
 from lab.testing.host import FakeDisks, FakeNetwork, fake_host
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import Answer, FakeShell, Reply
@@ -324,6 +339,65 @@ def test_a_guest_that_is_not_what_was_asked_for_fails(
 def test_a_domain_that_nobody_knows_is_absent(pair: Pair) -> None:
     assert state_on(pair.prepared.target.connection, NAME, soon()) is DomainState.ABSENT
     assert state_on(pair.prepared.source.connection, NAME, soon()) is DomainState.RUNNING
+
+
+def bench(folder: Path, shown: str, *digests: str) -> Any:
+    """A bench on which a driver shows one file of that content, while the image has these digests, in turn."""
+    hashed = hashlib.sha256(b"truth").hexdigest()
+    entry = {"path": "a.txt", "kind": "file", "size": 5, "sha256": hashlib.sha256(shown.encode()).hexdigest()}
+    document = {
+        "schema": SCHEMA,
+        "operation": "mount-and-read",
+        "driver": "ntfs3",
+        "kind": "kernel",
+        "type_asked": "ntfs3",
+        "options_asked": "ro",
+        "streams_as": "none",
+        "kernel": "6.12.0",
+        "ended": "complete",
+        "mount": {"ok": True, "type": "ntfs3", "options": "ro", "super_options": "ro", "source": "/dev/loop0"},
+        "entries": [entry],
+        "errors": [],
+        "kernel_log": [],
+    }
+    manifest = Manifest((Entry("a.txt", Kind.FILE, size=5, sha256=hashed),))
+    image = folder / "disk.img"
+    image.touch()
+    specimen = Specimen("disk.img", image, 512, State.CLEAN, manifest)
+    left = iter(digests)
+    return SimpleNamespace(
+        shelf=SimpleNamespace(
+            places={"disk.img": SimpleNamespace(specimen=specimen)}, digest=lambda _name, _deadline: next(left)
+        ),
+        read=lambda *_words, **_more: document,
+        guest=SimpleNamespace(
+            name="ntfs-1",
+            host=SimpleNamespace(name="xen-4.20"),
+            console=lambda **_: "",
+            domain=SimpleNamespace(xml=lambda _deadline: "<domain/>"),
+        ),
+        spoiled="",
+    )
+
+
+VOLUME = NtfsRequest(TARGET, GUEST, "ntfs3", "disk.img")
+
+
+@pytest.mark.parametrize(("shown", "also"), [("truth", ""), ("lies!", "; wrong-data: 'a.txt': bytes")])
+def test_a_volume_that_was_written_is_damaged_whatever_else_was_found(evidence: Path, shown: str, also: str) -> None:
+    used = bench(evidence, shown, "7d0c", "91aa")
+    verdict = judge_volume(VOLUME, PreparedVolume(used, drivers["ntfs3"]), evidence, soon())
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DAMAGED)
+    assert verdict.reason.startswith(f"image-untouched: fail (expected 7d0c, observed 91aa){also}")
+    # Whoever comes next must get a volume that nobody has written to.
+    assert used.spoiled == "ntfs3 has changed disk.img"
+
+
+def test_a_volume_that_was_not_written_is_what_the_driver_showed(evidence: Path) -> None:
+    used = bench(evidence, "truth", "7d0c", "7d0c")
+    verdict = judge_volume(VOLUME, PreparedVolume(used, drivers["ntfs3"]), evidence, soon())
+    assert (verdict.outcome, verdict.finding, verdict.reason) == (Outcome.PASS, Finding.CORRECT, "")
+    assert used.spoiled == ""
 
 
 @pytest.mark.parametrize(
