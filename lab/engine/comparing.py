@@ -198,11 +198,17 @@ class _Run:
         memory = 768 if max(len(one.manifest.entries) for one in specimens) > _ROOMY else 256
         with open_stage(settings, specimens=specimens) as stage:
             self._record.accelerator(stage.accelerator)
-            stage.plan([cell for entry, _ in admitted for cell in entry.cells], Deadline(_PLAN_SECONDS))
-            for entry, foreign in admitted:
-                seconds = 2 * foreign.specimen.reading_seconds + _BRING_UP_SECONDS
-                for cell in entry.cells:
-                    self._try(stage, _suited(cell, memory, seconds), self._testimony(entry))
+            suited = [
+                (_suited(cell, memory, 2 * foreign.specimen.reading_seconds + _BRING_UP_SECONDS), entry)
+                for entry, foreign in admitted
+                for cell in entry.cells
+            ]
+            # One kernel after the other: each change of it costs another guest.
+            kernels = list(dict.fromkeys(cell.axes["kernel"] for cell, _ in suited))
+            suited.sort(key=lambda each: kernels.index(each[0].axes["kernel"]))
+            stage.plan([cell for cell, _ in suited], Deadline(_PLAN_SECONDS))
+            for cell, entry in suited:
+                self._try(stage, cell, self._testimony(entry))
 
     def _try(self, stage: Stage, cell: Cell, testimony: Path) -> None:
         for number in range(1, _TRIES + 1):

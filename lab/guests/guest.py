@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,16 +22,14 @@ from lab.hypervisor import (
     DomainSpec,
     GuestNotFoundError,
     InterfaceSpec,
-    MigrationPlan,
     device_xml,
     domain_xml,
-    migrate,
     validate,
 )
 from lab.scenario.cell import GuestRequest
 from lab.shell import SshShell
 
-__all__ = ["Address", "Guest", "domain_spec", "held_disks", "start_guest"]
+__all__ = ["Address", "Guest", "Held", "domain_spec", "start_guest"]
 
 _NETWORK = "10.77.128"
 """Where guests live on the shared network 10.77.0.0/16."""
@@ -54,6 +52,29 @@ class Address:
         return f"00:16:3e:77:00:{self.number:02x}"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A disk of a guest: a raw image here, and the ``serial`` by which its host knows it. ``sector`` is in bytes."""
+
+    image: Path
+    serial: str
+    read_only: bool = False
+    sector: int = 512
+
+    @property
+    def there(self) -> str:
+        """The device's path on an embedded host."""
+        return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{self.serial}"
+
+    def plug(self, host: Host, deadline: Deadline) -> str:
+        """Give it to a host; the device's path there."""
+        return host.disks.plug(self.image, self.serial, read_only=self.read_only, sector=self.sector, deadline=deadline)
+
+    def spec(self, target: str) -> DiskSpec:
+        """What libvirt is told of it."""
+        return DiskSpec(self.there, target, readonly=self.read_only)
+
+
 @dataclass
 class Guest:
     """A running guest. It may move, so ``host``, ``domain`` and ``shell`` change; it belongs to one thread."""
@@ -67,8 +88,8 @@ class Guest:
     domain: Domain
     shell: SshShell
     folder: Path
-    disks: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    """Target (xvda) -> image here and its serial on hosts."""
+    disks: dict[str, Held] = field(default_factory=dict)
+    """By target (xvda)."""
     _here: ExitStack = field(default_factory=ExitStack)
     _elsewhere: list[Host] = field(default_factory=list)
     """Hosts that may have something of it left, after a move that did not go well."""
@@ -78,44 +99,33 @@ class Guest:
     def attach(self, image: Path, *, read_only: bool, deadline: Deadline, sector: int = 512) -> str:
         """Plug ``image`` into the running guest; returns the device's name in the guest."""
         target = next(f"xvd{letter}" for letter in "bcdefghijklmnop" if f"xvd{letter}" not in self.disks)
-        serial = f"{self.name[-11:]}-{target}-{uuid.uuid4().hex[:3]}"
-        path = self.host.disks.plug(image, serial, read_only=read_only, sector=sector, deadline=deadline)
-        self.disks[target] = (image, serial)
-        self.domain.attach(
-            device_xml(DiskSpec(path, target, readonly=read_only), domain_type=self.request.type), deadline
-        )
+        held = Held(image, f"{self.name[-11:]}-{target}-{uuid.uuid4().hex[:3]}", read_only, sector)
+        held.plug(self.host, deadline)
+        self.disks[target] = held
+        self.domain.attach(device_xml(held.spec(target), domain_type=self.request.type), deadline)
         return f"/dev/{target}"
 
     def detach(self, device: str, *, deadline: Deadline) -> None:
         """Pull what :meth:`attach` plugged."""
         target = device.removeprefix("/dev/")
-        _, serial = self.disks[target]
-        path = _there(serial)
-        self.domain.detach(device_xml(DiskSpec(path, target), domain_type=self.request.type), deadline)
-        self.host.disks.unplug(serial, deadline=deadline)
+        held = self.disks[target]
+        self.domain.detach(device_xml(held.spec(target), domain_type=self.request.type), deadline)
+        self.host.disks.unplug(held.serial, deadline=deadline)
         del self.disks[target]
 
-    def move_live(self, target: Host, *, deadline: Deadline) -> float:
-        """Migrate to ``target`` while running; returns the seconds that libvirt took.
-
-        Raises:
-            MigrationError: libvirt refused or failed; it knows where the guest is.
-        """
-        self._elsewhere.append(target)
-        for image, serial in self.disks.values():
-            target.disks.plug(image, serial, read_only=False, sector=512, deadline=deadline)
-        # libxl does not need the kernel for the move, but the domain that arrives names it and must be able to restart.
-        target.mount(self.image.boot.disk, self.image.boot.key, deadline=deadline)
-        plan = MigrationPlan(live=True, uri=f"tcp://{target.address}")
-        with step("migrate", guest=self.name, source=self.host.name, target=target.name):
-            moved = migrate(self.domain, target.connection, plan, deadline)
-        source, self.host, self.domain = self.host, target, moved.domain
-        self._elsewhere[:] = [source]
-        for _image, serial in self.disks.values():
-            source.disks.unplug(serial, deadline=deadline)
+    def settle(self, host: Host, domain: Domain, deadline: Deadline) -> None:
+        """It lives as ``domain`` on ``host`` now; nothing of it is left elsewhere."""
+        self.host, self.domain = host, domain
         self._elsewhere.clear()
         self._reach(deadline)
-        return moved.seconds
+
+    def may_be_on(self, host: Host) -> None:
+        """Something of it may be left there, if what follows does not go well."""
+        self._elsewhere.append(host)
+
+    def is_not_on(self, host: Host) -> None:
+        """Nothing of it is left there."""
+        self._elsewhere.remove(host)
 
     def console(self, *, deadline: Deadline) -> str:
         """What the guest has said on its serial console on this host, kept by xenconsoled also after its death."""
@@ -179,8 +189,9 @@ class Guest:
         for host in self._elsewhere:
             _undo(f"remove {self.name} from {host.name}", partial(self._remove_from, host, deadline))
         for host in (self.host, *self._elsewhere):
-            for _image, serial in self.disks.values():
-                _undo(f"unplug {serial} of {self.name}", partial(host.disks.unplug, serial, deadline=deadline))
+            for held in self.disks.values():
+                unplug = partial(host.disks.unplug, held.serial, deadline=deadline)
+                _undo(f"unplug {held.serial} of {self.name}", unplug)
 
     def _remove_from(self, host: Host, deadline: Deadline) -> None:
         with suppress(GuestNotFoundError):
@@ -194,16 +205,6 @@ def _undo(what: str, action: Callable[[], None]) -> None:
         action()
     except LabError as trouble:
         emit("undo failed", what=what, why=trouble.message)
-
-
-def _there(serial: str) -> str:
-    return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
-
-
-def held_disks(disks: Mapping[str, tuple[Path, str]]) -> Iterator[tuple[str, str]]:
-    """Of :attr:`Guest.disks`: each target, and the device's path on an embedded host."""
-    for target, (_image, serial) in sorted(disks.items()):
-        yield target, _there(serial)
 
 
 def domain_spec(  # noqa: PLR0913 - the parts of a guest
@@ -264,19 +265,17 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
         GuestError: libvirt refuses it, or it does not come up; its last words are in the message.
     """
     disk = folder / f"{name}.raw"
-    held = {"xvda": (disk, f"{name[-15:]}-xvda")}
+    held = {"xvda": Held(disk, f"{name[-15:]}-xvda")}
     if shelf is not None:
-        held["xvdb"] = (shelf, f"{name[-15:]}-xvdb")
+        held["xvdb"] = Held(shelf, f"{name[-15:]}-xvdb", read_only=True)
     with ExitStack() as undoing:
         undoing.callback(disk.unlink, missing_ok=True)
         image.copy_disk(disk, deadline=deadline)
         with ExitStack() as unplugging:
-            disks = []
-            for target, (file, serial) in held.items():
-                read_only = target != "xvda"
-                path = host.disks.plug(file, serial, read_only=read_only, sector=512, deadline=deadline)
-                unplugging.callback(_unplug, host, serial)
-                disks.append(DiskSpec(path, target, readonly=read_only))
+            for each in held.values():
+                each.plug(host, deadline)
+                unplugging.callback(_unplug, host, each.serial)
+            disks = [each.spec(target) for target, each in held.items()]
             boot = host.mount(image.boot.disk, image.boot.key, deadline=deadline)
             spec = domain_spec(name, request, address, boot=boot, init=image.init, disks=disks, host=host)
             xml = domain_xml(spec)

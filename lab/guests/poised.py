@@ -16,7 +16,7 @@ from pathlib import Path
 from lab.cache import Cache, birth, fingerprint
 from lab.deadline import Deadline
 from lab.events import step
-from lab.guests.guest import Address, Guest, domain_spec, held_disks, start_guest
+from lab.guests.guest import Address, Guest, Held, domain_spec, start_guest
 from lab.guests.image import GuestImage, obtain_guest_image
 from lab.hosts.embedded.host import Embedded, resumed, set_clock
 from lab.hosts.embedded.network import PrivateNetwork
@@ -24,7 +24,6 @@ from lab.hosts.embedded.qemu import Plug, save_memory
 from lab.hosts.embedded.recipe import EmbeddedRecipe
 from lab.hosts.embedded.snapshot import Snapshot, obtain_snapshot
 from lab.hosts.run_folder import Place, RunFolder
-from lab.hypervisor import DiskSpec
 from lab.keys import Keys
 from lab.process import run
 from lab.scenario.cell import GuestRequest
@@ -192,7 +191,7 @@ def _freeze(  # noqa: PLR0913, PLR0917 - the call of obtain_poised, and what it 
             guest.leave()
             embedded.host.shell.run("sync", deadline=deadline).check()
             plugs = dict(embedded.plugs)
-            roles = {serial: target for target, (_, serial) in guest.disks.items()}
+            roles = {held.serial: target for target, held in guest.disks.items()}
             embedded.leave()
             with step("write the snapshot", host=recipe.name, guest=guest.name):
                 save_memory(embedded.machine, folder / "memory.zst", deadline=deadline)
@@ -216,14 +215,18 @@ def _return(
     host, boot = embedded.host, poised.image.boot
     host.mounted.add(boot.key)
     domain = host.connection.domain(poised.name, deadline)
-    disks = {role: (files[role], plug.serial) for role, plug in poised.plugs if role != _BOOT}
+    disks = {
+        role: Held(files[role], plug.serial, plug.read_only, plug.sector)
+        for role, plug in poised.plugs
+        if role != _BOOT
+    }
     spec = domain_spec(
         poised.name,
         request,
         poised.address,
         boot=host.mount(boot.disk, boot.key, deadline=deadline),
         init=poised.image.init,
-        disks=[DiskSpec(there, target, readonly=target != "xvda") for target, there in held_disks(disks)],
+        disks=[held.spec(target) for target, held in sorted(disks.items())],
         host=host,
         identity=domain.uuid,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lab.deadline import Deadline
@@ -18,6 +20,7 @@ __all__ = [
     "Sighting",
     "Whereabouts",
     "migrate",
+    "moving",
     "whereabouts",
 ]
 
@@ -97,12 +100,23 @@ def migrate(domain: Domain, target: Connection, plan: MigrationPlan, deadline: D
         MigrationError: anything else that went wrong (also a GuestError).
     """
     start = time.monotonic()
-    try:
+    with moving(domain, target):
         moved = domain.migrate_to(target, plan, deadline)
+    return Migrated(time.monotonic() - start, moved)
+
+
+@contextmanager
+def moving(domain: Domain, target: Connection) -> Iterator[None]:
+    """Around the calls of a move: whatever goes wrong becomes a :class:`MigrationError` that knows where it left the
+    guest. Raises as :func:`migrate` does.
+    """
+    try:
+        yield
+    except MigrationError:
+        raise
     except LabError as cause:
         seen = whereabouts(domain.name, domain.connection, target, Deadline(_AFTERWARDS_SECONDS))
         raise _failure(cause, seen) from cause
-    return Migrated(time.monotonic() - start, moved)
 
 
 def _failure(cause: LabError, seen: Whereabouts) -> MigrationError:

@@ -84,11 +84,17 @@ class ModulesRequest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds of the scenario, in seconds."""
+    """Upper bounds of the scenario, in seconds.
+
+    ``fsync`` is what one write to the disk may take once the guest has arrived; ``clock`` by how much its wall clock
+    may stray while it moves.
+    """
 
     network_gap: float = 5.0
     guest_pause: float = 5.0
     cell: float = 600.0
+    fsync: float = 5.0
+    clock: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

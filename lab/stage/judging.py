@@ -11,6 +11,7 @@ from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
 from lab.errors import UsageError
+from lab.guests import moving
 from lab.guests.guest import Guest
 from lab.guests.observation import Observation, observe
 from lab.hosts.host import Host
@@ -139,11 +140,9 @@ def move(guest: Guest, target: Host, how: str, deadline: Deadline) -> float:
 
     Raises:
         MigrationError: it did not arrive.
-        UsageError: a way to move that the lab does not have yet.
+        UnknownNameError: no such way.
     """
-    if how != "live":
-        raise UsageError(f"migrate: how {how!r} is not there yet", hint="use how: live")
-    return guest.move_live(target, deadline=deadline)
+    return moving.move(guest, target, how, deadline=deadline)
 
 
 def state_on(connection: Connection, name: str, deadline: Deadline) -> DomainState:

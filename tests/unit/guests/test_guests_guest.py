@@ -17,6 +17,7 @@ from lab.errors import DeadlineError, GuestError, HostError
 from lab.events import Event, subscribe
 from lab.guests.guest import Address, Guest, domain_spec, start_guest
 from lab.guests.image import BootFiles, GuestImage
+from lab.guests.moving import move
 from lab.hosts.host import Host
 from lab.hypervisor import (
     Connection,
@@ -186,7 +187,7 @@ def test_serials_fit_into_what_a_scsi_disk_has_room_for(source: Place, image: Gu
     name = "a-guest-with-a-very-long-name-f00d-10"
     with start_guest(name, source.host, REQUEST, image, Address(10), tmp_path, deadline=soon()) as guest:
         guest.attach(tmp_path / "more", read_only=True, deadline=soon())
-        assert all(len(serial) <= 20 for _, serial in guest.disks.values())
+        assert all(len(held.serial) <= 20 for held in guest.disks.values())
 
 
 @pytest.mark.parametrize("verb", ["define", "start"])
@@ -294,7 +295,7 @@ def test_a_guest_moves_with_its_disks_and_is_reached_where_it_is(
 ) -> None:
     target.network.scripts[NAME] = FakeShell({"uname -r": "6.12.57"})
     with start(source, image, tmp_path) as guest:
-        assert guest.move_live(target.host, deadline=soon()) >= 0
+        assert move(guest, target.host, "live", deadline=soon()) >= 0
         assert (source.guests, target.guests) == ({}, {NAME: DomainState.RUNNING})
         assert (source.serials, target.serials) == ({"b00t"}, {"b00t", f"{NAME}-xvda"})
         assert (source.network.open, target.network.open) == ([], [NAME])
@@ -313,7 +314,7 @@ def test_testinfra_follows_the_guest(source: Place, target: Place, image: GuestI
     with start(source, image, tmp_path) as guest:
         host = guest.testinfra
         assert host.check_output("hostname") == "before"
-        guest.move_live(target.host, deadline=soon())
+        move(guest, target.host, "live", deadline=soon())
         assert host.check_output("hostname") == "after"
 
 
@@ -323,7 +324,7 @@ def test_a_move_that_is_refused_leaves_the_guest_where_it_was_and_nothing_over_t
     target.hypervisor.bridges = frozenset()
     with start(source, image, tmp_path) as guest:
         with pytest.raises(MigrationError, match="bridge xenbr0 does not exist"):
-            guest.move_live(target.host, deadline=soon())
+            move(guest, target.host, "live", deadline=soon())
         assert (source.guests, target.guests) == ({NAME: DomainState.RUNNING}, {})
         assert guest.host is source.host
     assert (source.guests, source.serials, target.serials, failures) == ({}, {"b00t"}, {"b00t"}, [])
@@ -337,10 +338,10 @@ def test_a_move_that_fails_after_all_leaves_no_guest_on_either_side(
         migrate(domain, connection, plan, deadline)
         raise GuestError("migrate: the answer is lost")
 
-    monkeypatch.setattr("lab.guests.guest.migrate", lost)
+    monkeypatch.setattr("lab.guests.moving.migrate", lost)
     with start(source, image, tmp_path) as guest:
-        with pytest.raises(GuestError, match=r"^migrate: the answer is lost$"):
-            guest.move_live(target.host, deadline=soon())
+        with pytest.raises(GuestError, match=r"^migrate: the answer is lost; .* running on fake:///xen-4\.20$"):
+            move(guest, target.host, "live", deadline=soon())
         assert target.guests == {NAME: DomainState.RUNNING}
     assert (source.guests, target.guests) == ({}, {})
     assert (source.serials, target.serials) == ({"b00t"}, {"b00t"})
@@ -352,7 +353,7 @@ def test_a_source_that_dies_right_after_the_move_is_told_and_the_guest_goes_all_
     with start(source, image, tmp_path) as guest:
         source.disks.broken = frozenset({f"{NAME}-xvda"})
         with pytest.raises(HostError, match=f"^disk {NAME}-xvda: refused$"):
-            guest.move_live(target.host, deadline=soon())
+            move(guest, target.host, "live", deadline=soon())
     assert target.guests == {}
     assert target.serials == {"b00t"}
     assert failures == [f"unplug {NAME}-xvda of {NAME}: disk {NAME}-xvda: refused"]

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
-from lab.errors import HostError, UsageError
+from lab.errors import HostError
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import BootFiles, GuestImage
 from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
-from lab.ntfs.drivers import drivers
-from lab.ntfs.manifest import Entry, Kind, Manifest
-from lab.ntfs.observation import SCHEMA
-from lab.ntfs.specimen import Specimen
-from lab.ntfs.volumes import State
 from lab.scenario.cell import (
-    BootRequest,
     GuestRequest,
     HostRequest,
     KernelRequest,
     MigrationRequest,
     ModulesRequest,
-    NtfsRequest,
 )
-from lab.stage.judging import blames, confirmed, judge_guest, judge_move, judge_volume, move, state_on
-from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.judging import judge_move, state_on
+from lab.stage.prepared import PreparedMove
 from lab.testing.host import FakeDisks, FakeNetwork, fake_host
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import Answer, FakeShell, Reply
-from lab.verdict import Check, Finding, Outcome, Verdict
+from lab.verdict import Outcome, Verdict
 from tests.unit.guests.observations import HEALTHY
 
 NAME = "web32-f00d-10"
@@ -267,7 +257,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     def moment(domain: Domain, target: Connection, plan: MigrationPlan, deadline: Deadline) -> Migrated:
         return migrate(domain, target, plan, deadline.at_most(0.2))
 
-    monkeypatch.setattr("lab.guests.guest.migrate", moment)
+    monkeypatch.setattr("lab.guests.moving.migrate", moment)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -302,150 +292,3 @@ def test_a_move_that_only_hangs_is_the_products_failure(pair: Pair, evidence: Pa
         pair.source.release()
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
 
-
-def test_a_way_to_move_that_is_not_there_yet_is_the_users_mistake(pair: Pair) -> None:
-    message = "migrate: how 'cold' is not there yet\n  hint: use how: live"
-    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
-        move(pair.guest, pair.prepared.target, "cold", soon())
-
-
-def test_a_guest_is_judged_by_its_kernel_and_modules(pair: Pair, evidence: Path) -> None:
-    boot = BootRequest(SOURCE, GUEST, MODULES)
-    verdict = judge_guest(boot, PreparedGuest(pair.guest, FACTS), evidence, soon())
-    assert (verdict.outcome, len(verdict.checks), verdict.facts) == (Outcome.PASS, 6, FACTS)
-    assert sorted(path.name for path in evidence.iterdir()) == [
-        "guest.txt",
-        f"{NAME}-on-xen-4.14-console.log",
-        f"{NAME}-on-xen-4.14.xml",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "broken"),
-    [
-        ({"release": "5.10"}, {"kernel-release"}),
-        ({"bits": 64}, {"userland-bits"}),
-        ({"modules": frozenset({"loop"})}, {"modules-listed"}),
-    ],
-)
-def test_a_guest_that_is_not_what_was_asked_for_fails(
-    pair: Pair, evidence: Path, changes: Mapping[str, Any], broken: set[str]
-) -> None:
-    pair.before.answers = guest_script(**changes).answers
-    verdict = judge_guest(BootRequest(SOURCE, GUEST, MODULES), PreparedGuest(pair.guest), evidence, soon())
-    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, broken)
-
-
-def test_a_domain_that_nobody_knows_is_absent(pair: Pair) -> None:
-    assert state_on(pair.prepared.target.connection, NAME, soon()) is DomainState.ABSENT
-    assert state_on(pair.prepared.source.connection, NAME, soon()) is DomainState.RUNNING
-
-
-def bench(folder: Path, shown: str, *digests: str) -> Any:
-    """A bench on which a driver shows one file of that content, while the image has these digests, in turn."""
-    hashed = hashlib.sha256(b"truth").hexdigest()
-    entry = {"path": "a.txt", "kind": "file", "size": 5, "sha256": hashlib.sha256(shown.encode()).hexdigest()}
-    document = {
-        "schema": SCHEMA,
-        "operation": "mount-and-read",
-        "driver": "ntfs3",
-        "kind": "kernel",
-        "type_asked": "ntfs3",
-        "options_asked": "ro",
-        "streams_as": "none",
-        "kernel": "6.12.0",
-        "ended": "complete",
-        "mount": {"ok": True, "type": "ntfs3", "options": "ro", "super_options": "ro", "source": "/dev/loop0"},
-        "entries": [entry],
-        "errors": [],
-        "kernel_log": [],
-    }
-    manifest = Manifest((Entry("a.txt", Kind.FILE, size=5, sha256=hashed),))
-    image = folder / "disk.img"
-    image.touch()
-    specimen = Specimen("disk.img", image, 512, State.CLEAN, manifest)
-    left = iter(digests)
-    return SimpleNamespace(
-        shelf=SimpleNamespace(
-            places={"disk.img": SimpleNamespace(specimen=specimen)}, digest=lambda _name, _deadline: next(left)
-        ),
-        read=lambda *_words, **_more: document,
-        guest=SimpleNamespace(
-            name="ntfs-1",
-            host=SimpleNamespace(name="xen-4.20"),
-            console=lambda **_: "",
-            domain=SimpleNamespace(xml=lambda _deadline: "<domain/>"),
-        ),
-        spoiled="",
-    )
-
-
-VOLUME = NtfsRequest(TARGET, GUEST, "ntfs3", "disk.img")
-
-
-@pytest.mark.parametrize(("shown", "also"), [("truth", ""), ("lies!", "; wrong-data: 'a.txt': bytes")])
-def test_a_volume_that_was_written_is_damaged_whatever_else_was_found(evidence: Path, shown: str, also: str) -> None:
-    used = bench(evidence, shown, "7d0c", "91aa")
-    verdict = judge_volume(VOLUME, PreparedVolume(used, drivers["ntfs3"]), evidence, soon())
-    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DAMAGED)
-    assert verdict.reason.startswith(f"image-untouched: fail (expected 7d0c, observed 91aa){also}")
-    # Whoever comes next must get a volume that nobody has written to.
-    assert used.spoiled == "ntfs3 has changed disk.img"
-
-
-def test_a_volume_that_was_not_written_is_what_the_driver_showed(evidence: Path) -> None:
-    used = bench(evidence, "truth", "7d0c", "7d0c")
-    verdict = judge_volume(VOLUME, PreparedVolume(used, drivers["ntfs3"]), evidence, soon())
-    assert (verdict.outcome, verdict.finding, verdict.reason) == (Outcome.PASS, Finding.CORRECT, "")
-    assert used.spoiled == ""
-
-
-@pytest.mark.parametrize(
-    ("verdict", "blamed"),
-    [
-        (Verdict(Outcome.PASS, finding=Finding.CORRECT), False),
-        (Verdict(Outcome.UNSUPPORTED, finding=Finding.REFUSED), False),
-        (Verdict(Outcome.PASS, finding=Finding.READ_ONLY), False),
-        (Verdict(Outcome.ERROR), False),
-        (Verdict(Outcome.FAIL), True),
-        (Verdict(Outcome.FAIL, finding=Finding.WRONG_DATA), True),
-        (Verdict(Outcome.FAIL, finding=Finding.CRASH), True),
-        (Verdict(Outcome.FAIL, finding=Finding.HANG), True),
-        (Verdict(Outcome.FAIL, finding=Finding.DAMAGED), True),
-        # The volume's own state may make another outcome of it; that it was harm stays true.
-        (Verdict(Outcome.UNSUPPORTED, finding=Finding.CRASH), True),
-    ],
-)
-def test_who_is_blamed(verdict: Verdict, blamed: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert blames(verdict) is blamed
-
-
-CRASH = Verdict(Outcome.FAIL, "ntfs3 oopsed", (Check.equal("alive", "yes", "no"),), Finding.CRASH)
-
-
-def test_what_was_seen_twice_stands() -> None:
-    again = replace(CRASH, reason="ntfs3 oopsed again")
-    assert confirmed(CRASH, again) == replace(
-        again, reason="ntfs3 oopsed again (seen twice, the second time on a fresh guest)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("second", "words"),
-    [
-        (Verdict(Outcome.PASS, finding=Finding.CORRECT), "crash, then correct"),
-        (Verdict(Outcome.FAIL, "hung", finding=Finding.HANG), "crash, then hang"),
-        (Verdict(Outcome.ERROR, "no guest"), "crash, then error"),
-        (Verdict(Outcome.UNSUPPORTED, finding=Finding.CRASH), "crash, then crash"),
-    ],
-)
-def test_what_was_not_seen_again_blames_nobody(second: Verdict, words: str) -> None:
-    verdict = confirmed(CRASH, second)
-    assert (verdict.outcome, verdict.finding) == (Outcome.ERROR, None)
-    assert verdict.reason == f"not reproduced on a fresh guest: {words}; ntfs3 oopsed"
-    assert verdict.checks == second.checks
-
-
-def test_outcomes_are_told_where_there_is_no_finding() -> None:
-    verdict = confirmed(Verdict(Outcome.FAIL, "image touched"), Verdict(Outcome.PASS))
-    assert verdict.reason == "not reproduced on a fresh guest: fail, then pass; image touched"
