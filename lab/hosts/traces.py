@@ -101,6 +101,7 @@ class Traces:
 ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("file", r"/run/libvirt/.*\.pid", "a daemon of libvirt's that was started by its socket writes its number"),
     ("file", r"/run/libvirt/(interface|network|nodedev|qemu|secrets|storage)/.*", "drivers that are no guest's"),
+    ("file", r"/run/xen/domid-history", "the numbers that domains had lately, so that none gets one of them too soon"),
     ("file", r"/run/lock/(lvm|subsys|iscsi)/.*", "services of the host that are no guest's"),
     ("file", r"/run/xen/xen-hotplug/.*", "lock files of Xen's hot-plug scripts, one a kind of device, made once"),
     ("file", r"/var/lib/xen/xen-hotplug/.*", "likewise, where older Xens keep them"),

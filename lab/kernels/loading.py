@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from lab.deadline import Deadline
 from lab.debian.module_tree import module_name
-from lab.process import last_line
 from lab.shell import Shell
 
 __all__ = ["Loading", "load_modules"]
@@ -27,18 +26,38 @@ class Loading:
 
 
 def load_modules(shell: Shell, names: Iterable[str], *, deadline: Deadline) -> tuple[Loading, ...]:
-    """Load each of ``names`` with modprobe, and look in /sys/module and /proc/modules whether it is there."""
-    return tuple(_load(shell, name, deadline) for name in names)
+    """Load each of ``names`` with modprobe, and look in /sys/module and /proc/modules whether it is there.
+
+    All in one command, since each costs a quarter of a second.
+    """
+    wanted = tuple(names)
+    if not wanted:
+        return ()
+    said = shell.run("sh", "-c", _SCRIPT, "sh", *wanted, deadline=deadline).check().text
+    answers = said.splitlines()
+    return tuple(_loading(name, answer) for name, answer in zip(wanted, answers, strict=False))
 
 
-def _load(shell: Shell, name: str, deadline: Deadline) -> Loading:
-    done = shell.run("modprobe", name, deadline=deadline)
-    if not done:
-        return Loading(name, f"modprobe: status {done.status}: {last_line(done.stderr)}")
-    there = module_name(name)
-    # modules.builtin is what modprobe itself believes; /sys/module exists for both, but not for every built-in one.
-    script = f'grep -q "^{there} .* Live " /proc/modules && echo live || {{ modinfo -F filename "{name}"; }}'
-    said = shell.run("sh", "-c", script, deadline=deadline).text.strip()
-    if said == "live":
-        return Loading(name, "live")
-    return Loading(name, "builtin" if said == "(builtin)" else f"modprobe: status 0, but /proc/modules has no {there}")
+# A line a module. modules.builtin is what modprobe itself believes; /sys/module exists for both, but not for every
+# built-in one.
+_SCRIPT = """
+for name; do
+  trouble=$(modprobe "$name" 2>&1)
+  status=$?
+  if [ $status != 0 ]; then
+    echo "modprobe: status $status: $(printf %s "$trouble" | tail -n 1)"
+  elif grep -q "^$(echo "$name" | tr - _) .* Live " /proc/modules; then
+    echo live
+  else
+    echo "$(modinfo -F filename "$name" 2>/dev/null | head -n 1) "
+  fi
+done
+"""
+
+
+def _loading(name: str, answer: str) -> Loading:
+    if answer == "live" or answer.startswith("modprobe: "):
+        return Loading(name, answer)
+    if answer.strip() == "(builtin)":
+        return Loading(name, "builtin")
+    return Loading(name, f"modprobe: status 0, but /proc/modules has no {module_name(name)}")

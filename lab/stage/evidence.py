@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 
+from lab.checks.journey import Journey
 from lab.deadline import Deadline
 from lab.errors import LabError
 from lab.guests.guest import Guest
 from lab.guests.observation import Observation
 from lab.hosts.host import Host
 
-__all__ = ["keep_guest", "keep_host", "keep_observation"]
+__all__ = ["keep_guest", "keep_host", "keep_journey", "keep_observation"]
 
+_CUT = "---- lab: the next log ----"
 _LIBXL = "tail -n 400 /var/log/libvirt/libxl/*.log /var/log/libvirt/libvirtd.log 2>/dev/null"
 
 
@@ -21,9 +25,22 @@ def keep_host(host: Host, folder: Path, *, deadline: Deadline) -> None:
     """The host's serial console, ``xl dmesg`` and what libxl and libvirt logged. Never raises."""
     if host.console is not None and host.console.exists():
         (folder / f"{host.name}-console.log").write_bytes(host.console.read_bytes()[-400_000:])
-    for name, command in (("xl-dmesg", "xl dmesg"), ("libxl", _LIBXL)):
-        text = _try(lambda command=command: host.shell.run("sh", "-c", command, deadline=deadline).text)  # type: ignore[misc]  # the default binds the loop's value
-        (folder / f"{host.name}-{name}.log").write_text(text)
+    # One command, since each costs a quarter of a second.
+    text = _try(lambda: host.shell.run("sh", "-c", f"xl dmesg; echo '{_CUT}'; {_LIBXL}", deadline=deadline).text)
+    head, _, tail = text.partition(f"{_CUT}\n")
+    (folder / f"{host.name}-xl-dmesg.log").write_text(head)
+    (folder / f"{host.name}-libxl.log").write_text(tail or head)
+
+
+def keep_journey(journey: Journey, path: Path) -> None:
+    """All that was seen of a move, as JSON: what the checks were put to."""
+    path.write_text(json.dumps(asdict(journey), default=_plain, indent=1, ensure_ascii=True) + "\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(map(str, value))
+    return value.value if isinstance(value, Enum) else str(value)
 
 
 def keep_guest(guest: Guest, folder: Path, *, deadline: Deadline) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.checks.migration import Sides, live_checks
+from lab.checks.invariants import move_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
@@ -16,18 +16,15 @@ from lab.guests.guest import Guest
 from lab.guests.observation import Observation, observe
 from lab.hosts.host import Host
 from lab.hypervisor import (
-    Connection,
-    DomainState,
-    GuestNotFoundError,
     MigrationDeadlineError,
     MigrationError,
     MigrationRefusedError,
-    identity,
 )
 from lab.kernels.loading import Loading, load_modules
 from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
-from lab.stage.evidence import keep_guest, keep_host, keep_observation
+from lab.stage.evidence import keep_guest, keep_host, keep_journey, keep_observation
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.travel import Travel
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
@@ -47,13 +44,15 @@ def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, d
 
 
 def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path, deadline: Deadline) -> Verdict:
-    """Load modules, look, move, look again, load more, and compare."""
+    """Load modules, look, move, look again, load more, and put every invariant to what was seen."""
     guest = prepared.guest
-    loadings, before = _look(guest, request.modules, evidence / "before.txt", deadline)
-    was = identity(guest.domain.xml(deadline))
+    loadings = load_modules(guest.shell, request.modules.load, deadline=deadline)
+    travel = Travel(guest, prepared.target, request.how)
+    travel.depart(deadline)
+    keep_observation(travel.before, evidence / "before.txt")
     keep_guest(guest, evidence, deadline=deadline)
     try:
-        seconds = move(guest, prepared.target, request.how, deadline)
+        seconds = moving.move(guest, prepared.target, request.how, deadline=deadline)
     except MigrationRefusedError as refused:
         if refused.whereabouts.lives_once is False:
             # Who refuses must leave the guest as it was.
@@ -64,26 +63,22 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
             prepared.source.disks.watch()
             prepared.target.disks.watch()
         return _verdict((_moved(failed.message),), prepared.facts)
-    after = observe(guest.shell, deadline=deadline)
-    keep_observation(after, evidence / "after.txt")
-    sides = Sides(
-        state_on(prepared.source.connection, guest.name, deadline),
-        state_on(prepared.target.connection, guest.name, deadline),
-        was,
-        identity(guest.domain.xml(deadline)),
-    )
+    travel.arrive(deadline)
+    keep_observation(travel.after, evidence / "after.txt")
     more = load_modules(guest.shell, request.modules.load_after, deadline=deadline)
-    checks = (
-        *kernel_checks(request.guest, guest.image.boot.kernel.release, before),
-        *loading_checks(loadings),
-        *((listed_check(loadings, before),) if loadings else ()),
-        _moved("", seconds),
-        *live_checks(before, after, sides),
-        *loading_checks(more, prefix="module-loads-after"),
-    )
     keep_guest(guest, evidence, deadline=deadline)
+    travel.steer(deadline)
+    keep_journey(travel.journey, evidence / "journey.json")
     for host in (prepared.source, prepared.target):
         keep_host(host, evidence, deadline=deadline)
+    checks = (
+        *kernel_checks(request.guest, guest.image.boot.kernel.release, travel.before),
+        *loading_checks(loadings),
+        *((listed_check(loadings, travel.before),) if loadings else ()),
+        _moved("", seconds),
+        *move_checks(travel.journey, prepared.limits),
+        *loading_checks(more, prefix="module-loads-after"),
+    )
     return _verdict(checks, prepared.facts)
 
 
@@ -143,14 +138,6 @@ def move(guest: Guest, target: Host, how: str, deadline: Deadline) -> float:
         UnknownNameError: no such way.
     """
     return moving.move(guest, target, how, deadline=deadline)
-
-
-def state_on(connection: Connection, name: str, deadline: Deadline) -> DomainState:
-    """The state of a domain on one host."""
-    try:
-        return connection.domain(name, deadline).state(deadline)
-    except GuestNotFoundError:
-        return DomainState.ABSENT
 
 
 def _look(

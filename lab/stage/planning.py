@@ -18,6 +18,7 @@ from lab.process import kill_children
 from lab.scenario.cell import BootRequest, Cell, GuestRequest, HostRequest, MigrationRequest, NtfsRequest
 from lab.stage.bench import readiness
 from lab.stage.hosts import HostPool
+from lab.stage.watched import WATCHED
 
 __all__ = ["make_ahead"]
 
@@ -34,6 +35,7 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
         match cell.request:
             case MigrationRequest(source=host, target=target, guest=guest):
                 hosts[target.xen] = target
+                ready = WATCHED
             case BootRequest(host=host, guest=guest):
                 pass
             case NtfsRequest(host=host, guest=guest):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from lab.guests.guest import Guest
 from lab.hosts.host import Host
 from lab.ntfs.drivers import Driver
+from lab.scenario.cell import Limits
 from lab.stage.bench import Bench
 
 __all__ = ["PreparedGuest", "PreparedMove", "PreparedVolume"]
@@ -29,6 +30,7 @@ class PreparedMove:
     source: Host
     target: Host
     facts: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

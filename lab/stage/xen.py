@@ -13,10 +13,10 @@ from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
 from lab.errors import LabError, UsageError
 from lab.events import emit, step
+from lab.guests import moving
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import obtain_guest_image
-from lab.guests.observation import start_sentinel, write_keepsake
-from lab.guests.poised import AS_BOOTED
+from lab.guests.poised import AS_BOOTED, Readiness
 from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.host import Host
 from lab.hosts.run_folder import RunFolder, run_folder
@@ -44,6 +44,7 @@ from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.hosts import HostPool
 from lab.stage.planning import make_ahead
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.watched import WATCHED
 from lab.verdict import Outcome, Verdict
 
 __all__ = ["XenStage", "open_stage"]
@@ -114,11 +115,12 @@ class XenStage:
             case MigrationRequest() as request:
                 with self._life() as life:
                     network = life.enter_context(self.pool.private_network(deadline))
-                    guest = self._placed(life, request.source, request.guest, request.modules, deadline, network)
+                    guest = self._placed(
+                        life, request.source, request.guest, request.modules, deadline, network, WATCHED
+                    )
                     target = life.enter_context(self.pool.own(request.target, network=network, deadline=deadline))
-                    start_sentinel(guest.shell, deadline=deadline)
-                    write_keepsake(guest.shell, deadline=deadline)
-                    yield PreparedMove(guest, guest.host, target, _kernel_facts(guest.image.boot.kernel))
+                    facts = _kernel_facts(guest.image.boot.kernel)
+                    yield PreparedMove(guest, guest.host, target, facts, cell.limits)
             case BootRequest() as request:
                 with self._life() as life:
                     guest = self._placed(life, request.host, request.guest, request.modules, deadline)
@@ -172,7 +174,7 @@ class XenStage:
 
     def move(self, guest: Guest, target: HostRequest, how: str, deadline: Deadline) -> None:
         """See :class:`lab.staging.Stage`."""
-        judging.move(guest, self.pool.host(target, deadline), how, deadline)
+        moving.move(guest, self.pool.host(target, deadline), how, deadline=deadline)
 
     @contextmanager
     def volume(self, name: str, deadline: Deadline) -> Iterator[Volume]:
@@ -209,8 +211,9 @@ class XenStage:
         modules: ModulesRequest,
         deadline: Deadline,
         network: PrivateNetwork | None = None,
+        ready: Readiness = AS_BOOTED,
     ) -> Guest:
-        guest = life.enter_context(self.pool.guest(host, request, AS_BOOTED, network=network, deadline=deadline))
+        guest = life.enter_context(self.pool.guest(host, request, ready, network=network, deadline=deadline))
         self._last.append(guest)
         wanted = (*modules.load, *modules.load_after)
         if wanted:

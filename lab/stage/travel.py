@@ -1,0 +1,177 @@
+"""One move of one guest, watched from within, from outside, and on both hosts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lab.checks.invariants import LIVE, SAVE_RESTORE
+from lab.checks.journey import NOT_ASKED, Journey
+from lab.checks.steerable import steer
+from lab.checks.whereabouts import Sides
+from lab.deadline import Deadline
+from lab.errors import LabError
+from lab.events import step
+from lab.guests.agent import AgentConfig, start_agent, stop_agent
+from lab.guests.guest import Guest
+from lab.guests.meter import MeterConfig, MeterReport, ask_agent, meter_report, start_meter, stop_meter
+from lab.guests.observation import Observation, observe
+from lab.guests.witness import AgentReport, Silent
+from lab.hosts.host import Host
+from lab.hosts.traces import Traces, take_traces
+from lab.hypervisor import Connection, DomainIdentity, DomainState, GuestNotFoundError, identity
+from lab.wait import pause
+
+__all__ = ["AGENT", "Travel", "state_on"]
+
+T = TypeVar("T")
+
+AGENT = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
+"""Gentle: an emulated guest has one slow CPU, and all of the lab shares two. A round over so few regions takes 1.6 s, so
+that the wait for one is short. Emulation itself makes gaps of some 10 ms; the check of pauses wants to know of seconds.
+"""
+
+_WRITES = 4
+"""Writes that must have ended after the arrival, before their times are judged."""
+
+_ROUND = AGENT.regions / AGENT.writes_per_second
+
+
+@dataclass
+class Travel:
+    """A guest that is about to go from where it is to ``target``.
+
+    :meth:`depart`, the move, :meth:`arrive`, :attr:`journey`. The meter runs on the target: before the move what it
+    sends crosses the network, afterwards it comes from next door.
+    """
+
+    guest: Guest
+    target: Host
+    how: str
+    changes: frozenset[str] = frozenset()
+    source: Host = field(init=False)
+    before: Observation = field(init=False)
+    after: Observation = field(init=False)
+    _was: DomainIdentity = field(init=False)
+    _agent: AgentReport | Silent = NOT_ASKED
+    _meter: MeterReport | Silent = NOT_ASKED
+    _traces: dict[str, Traces] = field(default_factory=dict)
+    _journey: Journey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = self.guest.host
+
+    @property
+    def watched(self) -> bool:
+        """Whether the guest lives on while it moves, and so can be watched."""
+        return self.how in {LIVE, SAVE_RESTORE}
+
+    @property
+    def journey(self) -> Journey:
+        """What was seen, once it has arrived."""
+        return self._journey
+
+    def depart(self, deadline: Deadline) -> None:
+        """The looks before the move.
+
+        Raises:
+            LabError: the agent or the meter does not start, or somebody cannot be asked.
+        """
+        with step("look before the move", guest=self.guest.name):
+            meter_shell = self.target.shell
+            if self.watched:
+                start_meter(meter_shell, MeterConfig(self.guest.address.ip), deadline=deadline)
+            self._traces = self._look_at_hosts(deadline)
+            self.before = observe(self.guest.shell, deadline=deadline)
+            self._was = identity(self.guest.domain.xml(deadline))
+            if self.watched:
+                self._agent = ask_agent(meter_shell, self.guest.address.ip, deadline=deadline)
+                self._meter = meter_report(meter_shell, deadline=deadline)
+
+    def arrive(self, deadline: Deadline) -> None:
+        """The looks after the move.
+
+        Raises:
+            LabError: a host or the guest's shell cannot be asked.
+        """
+        with step("look after the move", guest=self.guest.name):
+            meter_shell = self.target.shell
+            if not self.watched:
+                start_agent(self.guest.shell, AGENT, deadline=deadline)
+                start_meter(meter_shell, MeterConfig(self.guest.address.ip), deadline=deadline)
+            self.after = observe(self.guest.shell, deadline=deadline)
+            agent = _ask(lambda: self._ask_agent(deadline))
+            meter = _ask(lambda: meter_report(meter_shell, since=_now(self._meter), deadline=deadline))
+            _ask(lambda: stop_meter(meter_shell, deadline=deadline))
+            traces = self._look_at_hosts(deadline)
+            here = Sides(
+                state_on(self.source.connection, self.guest.name, deadline),
+                state_on(self.target.connection, self.guest.name, deadline),
+                self._was,
+                identity(self.guest.domain.xml(deadline)),
+            )
+        self._journey = Journey(
+            how=self.how,
+            guest=self.guest.name,
+            home=self.target.name,
+            before=self.before,
+            after=self.after,
+            sides=here,
+            agent_before=self._agent,
+            agent_after=agent,
+            meter_before=self._meter,
+            meter=meter,
+            traces={host: (self._traces[host], traces[host]) for host in traces},
+            changes=self.changes,
+        )
+
+    def steer(self, deadline: Deadline) -> None:
+        """See whether it can still be steered; it is off afterwards."""
+        with step("pause, resume, shut down", guest=self.guest.name):
+            _ask(lambda: stop_agent(self.guest.shell, deadline=deadline.at_most(20)))
+            steering = steer(
+                self.guest.domain, lambda: bool(self.guest.shell.run("true", deadline=deadline.at_most(20))), deadline
+            )
+        self._journey = dataclasses.replace(self._journey, steering=steering)
+
+    def _ask_agent(self, deadline: Deadline) -> AgentReport:
+        # Writes from before the arrival say nothing of the disk over here: let every region be written once more.
+        pause(_ROUND)
+        address, since = self.guest.address.ip, _boot(self._agent)
+        report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
+        if not isinstance(report.disk, Silent) and report.disk.writes_after.count < _WRITES:
+            pause(_ROUND)
+            report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
+        return report
+
+    def _look_at_hosts(self, deadline: Deadline) -> dict[str, Traces]:
+        hosts = (self.source, self.target)
+        with ThreadPoolExecutor(len(hosts)) as both:
+            seen = both.map(lambda host: take_traces(host.shell, deadline=deadline), hosts)
+            return {host.name: traces for host, traces in zip(hosts, seen, strict=True)}
+
+
+def state_on(connection: Connection, name: str, deadline: Deadline) -> DomainState:
+    """The state of a domain on one host."""
+    try:
+        return connection.domain(name, deadline).state(deadline)
+    except GuestNotFoundError:
+        return DomainState.ABSENT
+
+
+def _ask(question: Callable[[], T]) -> T | Silent:
+    try:
+        return question()
+    except LabError as trouble:
+        return Silent(trouble.message)
+
+
+def _now(meter: MeterReport | Silent) -> float:
+    return 0.0 if isinstance(meter, Silent) else meter.now
+
+
+def _boot(agent: AgentReport | Silent) -> float:
+    return 0.0 if isinstance(agent, Silent) else agent.now.boot
