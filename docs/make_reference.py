@@ -31,6 +31,7 @@ _SHAPES: tuple[tuple[Any, str], ...] = (
     (model.Module, "module"),
     (model.Memory, "amount (`256M`, `1G`)"),
     (model.Duration, "time (`500ms`, `5s`, `10m`)"),
+    (model.Count, "whole number"),
     (model.Condition, "map: axis → value, or a list of values"),
     (model.Text, "text"),
     (str, "text"),
@@ -50,6 +51,7 @@ _SECTIONS: tuple[tuple[str, str, type[model.Model]], ...] = (
     ("The guest of an NTFS scenario", "Under `guest:`.", model.GuestShape),
     ("A kernel", "Under `kernel:` or in the list `kernels:`.", model.Kernel),
     ("Migrate", "Under `migrate:`.", model.Migrate),
+    ("Arrive", "Under `migrate.arrive:`.", model.Arrive),
     ("Modules", "Under `modules:`.", model.Modules),
     ("Limits", "Under `limits:`.", model.LimitsShape),
     ("An expectation", "In the list `expect:`.", model.Expect),
@@ -78,6 +80,8 @@ def _model(title: str, words: str, shape: type[model.Model]) -> Iterator[str]:
         if key in inherited and key not in own and issubclass(shape, model.Scenario):
             continue
         left_out = "**needed**" if field.is_required() else _default(field.default)
+        if hints[key] == model.Count:
+            left_out = f"`{field.default}`"  # the other whole numbers are MiB
         yield f"| `{key}` | {_takes(hints[key])} | {left_out} | {field.description or ''} |"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ __all__ = ["register"]
 
 _EXAMPLE = "Examples: lab list | lab list scenarios/quick.lab.yaml | lab list --json"
 _SUFFIX = ".lab.yaml"
+_MOST_PAIRS = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -56,9 +57,23 @@ def _print(scenario: Summary, expansion: Expansion, *, brief: bool) -> None:
     width = max(map(len, scenario.axes), default=0)
     for axis, values in scenario.axes.items():
         sys.stdout.write(f"  {axis:{width}}  {', '.join(value or 'none' for value in values)}\n")
+    sys.stdout.writelines(f"  {line}\n" for line in _untested(expansion))
     for cell in () if brief else expansion.cells:
         expected = f"  (expected: {cell.expect.outcome})" if cell.expect else ""
         sys.stdout.write(f"    {cell.id}{expected}\n")
+
+
+def _untested(expansion: Expansion) -> Iterator[str]:
+    """Which pairs of values no cell has, where pairs were asked for."""
+    pairs = expansion.untested
+    if pairs is None:
+        return
+    yield f"pairs left untested: {len(pairs) or 'none'}"
+    for each in pairs[:_MOST_PAIRS]:
+        words = " with ".join(f"{axis} {value}" for axis, value in each.pair)
+        yield f"  {words}{' (excluded)' if each.excluded else ''}"
+    if len(pairs) > _MOST_PAIRS:
+        yield f"  and {len(pairs) - _MOST_PAIRS} more"
 
 
 def _files(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -114,6 +129,9 @@ def _to_json(found: Sequence[Expansion]) -> dict[str, Any]:
             "axes": {axis: list(values) for axis, values in one.axes.items()},
             "cells": one.count,
             "left_out": expansion.left_out,
+            "untested_pairs": [
+                {"axes": dict(each.pair), "excluded": each.excluded} for each in expansion.untested or ()
+            ],
         }
         for expansion in found
         for one in summary(expansion.cells)

@@ -11,7 +11,7 @@ from lab.scenario.cell import GuestRequest, HostRequest, KernelRequest
 
 __all__ = ["guest_request", "host_request", "way"]
 
-_WAYS = ("cold", "live", "save-restore")
+_WAYS = ("cold", "cold-shared", "live", "save-restore")
 
 
 def host_request(host: str, *, role: str = "host") -> HostRequest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from lab.scenario.cell import (
@@ -16,17 +16,19 @@ from lab.scenario.cell import (
     NtfsRequest,
     Request,
 )
-from lab.scenario.model import GuestScenario, GuestShape, Host, Kernel, NtfsScenario
+from lab.scenario.model import GuestScenario, GuestShape, Host, Kernel, Migrate, NtfsScenario
 
-__all__ = ["MICROVM", "SHOWN", "Candidate", "candidates", "kind_of"]
+__all__ = ["MICROVM", "SHOWN", "THERE_AND_BACK", "Candidate", "candidates", "host_requests", "kind_of"]
 
 SHOWN: Mapping[str, tuple[str, ...]] = {
-    "migration": ("source", "target", "how", "guest", "type", "userland", "kernel"),
+    "migration": ("source", "target", "how", "guest", "type", "userland", "kernel", "arrives"),
     "modules": ("host", "guest", "type", "userland", "kernel", "delivery"),
     "boot": ("host", "guest", "type", "userland", "kernel"),
     "ntfs": ("host", "kernel", "driver", "volume", "operation"),
 }
-"""The axes a kind of cell always shows; the others only where they vary."""
+"""The axes a kind of cell always shows where it has them; the others only where they vary."""
+
+THERE_AND_BACK = "there-and-back"
 
 MICROVM = HostRequest("microvm", inventory="microvm")
 """Stands for the Xen host of a cell that has none."""
@@ -61,21 +63,47 @@ def candidates(scenario: GuestScenario | NtfsScenario) -> Iterator[Candidate]:
 def _migrations(scenario: GuestScenario) -> Iterator[Candidate]:
     sources = _hosts({"source": scenario.hosts["source"]}) if "source" in scenario.hosts else ()
     targets = _hosts({"target": scenario.hosts["target"]}) if "target" in scenario.hosts else ()
-    hows = scenario.migrate.how if scenario.migrate else ()
     for source, target in product(sources, targets):
         if source.name == target.name:
             continue
-        for how, (axes, guest), modules in product(hows, tuple(_guests(scenario)), _modules(scenario)):
-            labels = {"source": _label(source), "target": _label(target), "how": how, **axes}
+        for axes, request in _moves(scenario, source, target):
+            labels = {"source": source.label, "target": target.label, **axes}
             if scenario.modules:
-                labels["delivery"] = modules.delivery
-            yield Candidate(labels, MigrationRequest(source, target, guest, how, modules))
+                labels["delivery"] = request.modules.delivery
+            yield Candidate(labels, request)
+
+
+def _moves(
+    scenario: GuestScenario, source: HostRequest, target: HostRequest
+) -> Iterator[tuple[dict[str, str], MigrationRequest]]:
+    """What moves from the one host to the other, and how."""
+    migrate = scenario.migrate
+    if migrate is None:
+        return
+    guests = tuple(_guests(scenario))
+    for how, trip, (axes, guest) in product(migrate.how, migrate.trip, guests):
+        for (arrives, arrive), modules in product(tuple(_arrivals(migrate, guest)), _modules(scenario)):
+            back = trip == THERE_AND_BACK
+            request = MigrationRequest(source, target, guest, how, modules, arrive, back, migrate.iterations)
+            yield {"how": how, "trip": trip, **axes, **arrives}, request
+
+
+def _arrivals(migrate: Migrate, guest: GuestRequest) -> Iterator[tuple[dict[str, str], GuestRequest | None]]:
+    """What the guest becomes on the way; nothing where it stays what it is."""
+    if migrate.arrive is None:
+        yield {}, None
+        return
+    asked = migrate.arrive.kernel or ()
+    named = dict.fromkeys(request for kernel in asked for request in _kernels(kernel, guest.release))
+    for kernel, type_ in product(named or (guest.kernel,), migrate.arrive.type or (guest.type,)):
+        arrival = replace(guest, kernel=kernel, type=type_)
+        yield {"arrives": f"{kernel.name}-{type_}"}, None if arrival == guest else arrival
 
 
 def _boots(scenario: GuestScenario) -> Iterator[Candidate]:
     guests = tuple(_guests(scenario))
     for host, (axes, guest), modules in product(_hosts(scenario.hosts), guests, _modules(scenario)):
-        labels = {"host": _label(host), **axes}
+        labels = {"host": host.label, **axes}
         if scenario.modules:
             labels["delivery"] = modules.delivery
         yield Candidate(labels, BootRequest(host, guest, modules))
@@ -86,23 +114,20 @@ def _ntfs(scenario: NtfsScenario) -> Iterator[Candidate]:
         hosts = _hosts(scenario.hosts) if stage == "xen" else (MICROVM,)
         for host, (axes, guest) in product(hosts, tuple(_ntfs_guests(scenario))):
             for driver, volume, operation in product(scenario.drivers, scenario.volumes, scenario.operations):
-                labels = {"host": _label(host), "kernel": axes["kernel"], "driver": driver, "volume": volume}
+                labels = {"host": host.label, "kernel": axes["kernel"], "driver": driver, "volume": volume}
                 labels |= {"operation": operation, "stage": stage, **axes}
                 yield Candidate(labels, NtfsRequest(host, guest, driver, volume, operation, stage))
 
 
+def host_requests(role: str, host: Host) -> tuple[HostRequest, ...]:
+    """The hosts that one entry under ``hosts:`` means."""
+    if host.inventory:
+        return tuple(HostRequest(role, (host.xen or ("",))[0], name, host.dom0[0]) for name in host.inventory)
+    return tuple(HostRequest(role, xen, dom0=dom0) for xen, dom0 in product(host.xen or (), host.dom0))
+
+
 def _hosts(hosts: Mapping[str, Host]) -> tuple[HostRequest, ...]:
-    found: list[HostRequest] = []
-    for role, host in hosts.items():
-        if host.inventory:
-            found.extend(HostRequest(role, (host.xen or ("",))[0], name) for name in host.inventory)
-        else:
-            found.extend(HostRequest(role, xen) for xen in host.xen or ())
-    return tuple(found)
-
-
-def _label(host: HostRequest) -> str:
-    return host.inventory or host.xen
+    return tuple(request for role, host in hosts.items() for request in host_requests(role, host))
 
 
 def _modules(scenario: GuestScenario) -> tuple[ModulesRequest, ...]:

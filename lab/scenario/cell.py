@@ -26,16 +26,23 @@ class HostRequest:
 
     ``role`` is the key under ``hosts:`` (``source``, ``target``, or any name for a lone host).
     ``inventory`` names a host of the user's own list instead; then ``xen`` may be empty.
+    ``dom0`` is the architecture of what steers the host, kernel and tools; Xen itself is amd64.
     """
 
     role: str
     xen: str = ""
     inventory: str = ""
+    dom0: str = "amd64"
+
+    @property
+    def label(self) -> str:
+        """What axes and cells call it: ``4.17``, ``4.14-dom0-i386``, or the name of the inventory."""
+        return self.inventory or self.xen + ("" if self.dom0 == "amd64" else f"-dom0-{self.dom0}")
 
     @property
     def name(self) -> str:
         """The name used in reports and in the ``hosts`` of matrix.json."""
-        return self.inventory or f"xen-{self.xen}"
+        return self.inventory or f"xen-{self.label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +115,22 @@ class BootRequest:
 
 @dataclass(frozen=True, slots=True)
 class MigrationRequest:
-    """Move ``guest`` from ``source`` to ``target``; ``how`` is cold, save-restore or live."""
+    """Move ``guest`` from ``source`` to ``target``; ``how`` is cold, cold-shared, save-restore or live.
+
+    Cold copies the disk while the guest is off; with cold-shared, both hosts have the disk. ``arrive`` is the same
+    guest under another kernel or of another type, as which it runs on the target; None where it stays what it is. With
+    ``back`` it returns to the source in the end, as it was there. ``iterations`` is how often it goes, returning in
+    between.
+    """
 
     source: HostRequest
     target: HostRequest
     guest: GuestRequest
     how: str
     modules: ModulesRequest = ModulesRequest()
+    arrive: GuestRequest | None = None
+    back: bool = False
+    iterations: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ def matching(candidates: Sequence[Candidate], condition: Condition) -> list[int]
     ]
 
 
-def known_axes(condition: Condition, axes: Sequence[str], node: Node, mistakes: Mistakes) -> bool:
-    """Whether all axes that ``condition`` names exist; those that do not go to ``mistakes`` at their place."""
-    unknown = [axis for axis in condition if axis not in axes]
+def known_axes(named: Sequence[str], axes: Sequence[str], node: Node, mistakes: Mistakes) -> bool:
+    """Whether all axes that the condition at ``node`` names exist; the others go to ``mistakes`` at their place."""
+    unknown = [axis for axis in named if axis not in axes]
     for axis in unknown:
         hint = suggest(axis, tuple(axes)) or f"; axes here: {', '.join(axes)}"
         mistakes.add(node.at((axis,)).key, f"unknown axis {axis!r}{hint}")

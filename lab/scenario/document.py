@@ -192,7 +192,7 @@ class _Unfolding:
 
 
 def _number(text: str, kind: str) -> float:
-    """A number; only its being one matters, for no key of a scenario takes numbers."""
+    """A number. Only ``iterations`` takes one, written in plain decimals; elsewhere only its being one matters."""
     try:
         return int(text) if kind == "int" else float(text)
     except (ValueError, OverflowError):

@@ -6,33 +6,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from lab.scenario.candidate import SHOWN, Candidate, candidates, kind_of
-from lab.scenario.cell import Expectation, GuestRequest
+from lab.scenario.candidate import SHOWN, THERE_AND_BACK, Candidate, candidates, host_requests, kind_of
+from lab.scenario.cell import Expectation, GuestRequest, MigrationRequest
 from lab.scenario.condition import Condition, explain, known_axes, matching, values
 from lab.scenario.document import Node
 from lab.scenario.mend import EVERY_AXIS
 from lab.scenario.mistake import Mark, Mistakes, suggest
 from lab.scenario.model import Expect, GuestScenario
-from lab.scenario.pairwise import cover
+from lab.scenario.pairwise import Pair, cover, untested
 from lab.scenario.understand import Understood
 
-__all__ = ["MAX_CELLS", "Draft", "expand"]
+__all__ = ["MAX_CELLS", "Draft", "Untested", "expand"]
 
 MAX_CELLS = 100_000
 """More is a slip of the pen, and would fill the memory before anybody could say so."""
 
 _ROLES = ("source", "target")
 
+_TELLING = frozenset({("host", "microvm"), ("stage", "microvm"), ("trip", THERE_AND_BACK)})
+"""What cells show also where all of them have it, because readers take the opposite for granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untested:
+    """A pair of values on two axes that is in no cell, and whether that is because of ``exclude``.
+
+    It is a single value where only one axis varies.
+    """
+
+    pair: Pair
+    excluded: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What becomes of one document: its kind, its combinations, what is expected of each, how many were left out."""
+    """What becomes of one document: its kind, its combinations, what is expected of each, how many were left out.
+
+    ``untested`` are the pairs that are in no cell; None where nobody asked for pairs.
+    """
 
     understood: Understood
     kind: str
     chosen: tuple[Candidate, ...]
     expected: tuple[Expectation | None, ...]
     left_out: int
+    untested: tuple[Untested, ...] | None = None
 
     @property
     def mark(self) -> Mark:
@@ -41,7 +59,8 @@ class Draft:
 
     def shown(self) -> frozenset[str]:
         """The axes that its cells show: those of the kind, and any other that varies."""
-        varying = {axis for axis, labels in values(self.chosen).items() if len(labels) > 1 or "microvm" in labels}
+        found = values(self.chosen).items()
+        varying = {axis for axis, labels in found if len(labels) > 1 or (axis, labels[0]) in _TELLING}
         return frozenset(SHOWN[self.kind]) | varying
 
 
@@ -61,14 +80,26 @@ def expand(understood: Understood, mistakes: Mistakes) -> Draft:
     kept = judge.exclude(found)
     judge.possible(kept)
     expected = judge.expect(kept)
-    chosen = cover([candidate.axes for candidate in kept]) if scenario.pairwise else list(range(len(kept)))
+    indices = cover([candidate.axes for candidate in kept]) if scenario.pairwise else list(range(len(kept)))
+    chosen = tuple(kept[index] for index in indices)
     return Draft(
         understood,
         kind,
-        tuple(kept[index] for index in chosen),
-        tuple(expected.get(index) for index in chosen),
+        chosen,
+        tuple(expected.get(index) for index in indices),
         len(kept) - len(chosen),
+        _untested(found, kept, chosen) if scenario.pairwise else None,
     )
+
+
+def _untested(
+    found: Sequence[Candidate], kept: Sequence[Candidate], chosen: Sequence[Candidate]
+) -> tuple[Untested, ...]:
+    """The pairs of ``found`` that are not in ``chosen``; counted anew rather than believed of the cover."""
+    whole = [candidate.axes for candidate in found]
+    excluded = frozenset(untested(whole, [candidate.axes for candidate in kept]))
+    missing = untested(whole, [candidate.axes for candidate in chosen])
+    return tuple(Untested(pair, pair in excluded) for pair in missing)
 
 
 def _check_roles(understood: Understood, mistakes: Mistakes) -> None:
@@ -97,7 +128,7 @@ def _check_roles(understood: Understood, mistakes: Mistakes) -> None:
 def _check_distinct(scenario: GuestScenario, hosts: Node, mistakes: Mistakes) -> None:
     roles: dict[str, str] = {}
     for role, host in scenario.hosts.items():
-        for name in host.inventory or host.xen or ():
+        for name in (request.label for request in host_requests(role, host)):
             first = roles.setdefault(name, role)
             if first != role:
                 mistakes.add(
@@ -144,6 +175,19 @@ class _Judge:
                     self._guest_mark(guest), f"kernel {guest.kernel.name} cannot run an amd64 userland; exclude that"
                 )
 
+        self._arrivals_possible(kept)
+
+    def _arrivals_possible(self, kept: Sequence[Candidate]) -> None:
+        for candidate in kept:
+            arrive = candidate.request.arrive if isinstance(candidate.request, MigrationRequest) else None
+            if arrive is None or arrive.kernel == candidate.request.guest.kernel or self.understood.doubtful:
+                continue
+            if arrive.kernel.arch == "i386" and arrive.userland == "amd64":
+                self.mistakes.add(
+                    self.understood.tree.at(("migrate", "arrive", "kernel")).key,
+                    f"kernel {arrive.kernel.name} cannot run the amd64 userland of guest {arrive.name!r}; exclude that",
+                )
+
     def _guest_mark(self, guest: GuestRequest) -> Mark:
         tree = self.understood.tree
         if isinstance(self.understood.scenario, GuestScenario):
@@ -163,9 +207,10 @@ class _Judge:
         axes: dict[str, tuple[str, ...]],
     ) -> list[int]:
         node = self.understood.tree.at(loc)
-        if not known_axes(condition, tuple(axes), node, self.mistakes):
-            return []
         doubtful = self.understood.doubtful
+        # An axis that exists only with a certain key may be missing because of the mistake in that key.
+        if not known_axes([axis for axis in condition if axis not in doubtful], tuple(axes), node, self.mistakes):
+            return []
         sure = {} if EVERY_AXIS in doubtful else {axis: condition[axis] for axis in condition if axis not in doubtful}
         cells = matching(found, sure)
         if not cells:

@@ -10,24 +10,28 @@ from lab.errors import ScenarioError
 from lab.scenario import known as known_names
 from lab.scenario.cell import Cell, Limits
 from lab.scenario.document import read
-from lab.scenario.expand import Draft, expand
+from lab.scenario.expand import Draft, Untested, expand
 from lab.scenario.known import Known
 from lab.scenario.mistake import Mark, Mistakes
 from lab.scenario.model import NtfsScenario
 from lab.scenario.name import names
 from lab.scenario.understand import understand
 
-__all__ = ["Expansion", "Known", "expansions", "load", "parse", "read_text", "untested_combinations"]
+__all__ = ["Expansion", "Known", "Untested", "expansions", "load", "parse", "read_text", "untested_combinations"]
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """One scenario of a file: its cells, and how many combinations of the product ``pairwise`` left out."""
+    """One scenario of a file: its cells, and how many combinations of the product ``pairwise`` left out.
+
+    ``untested`` are the pairs of values that are in no cell; None without ``pairwise``.
+    """
 
     scenario: str
     line: int
     cells: tuple[Cell, ...]
     left_out: int
+    untested: tuple[Untested, ...] | None = None
 
 
 def load(path: Path, *, root: Path, known: Known | None = None) -> tuple[Cell, ...]:
@@ -118,7 +122,7 @@ def _expansions(drafts: Sequence[Draft], named: Sequence[str], path: str) -> tup
     names_left = iter(named)
     for draft in drafts:
         scenario = draft.understood.scenario
-        limits = Limits(scenario.limits.network_gap, scenario.limits.guest_pause, scenario.limits.cell)
+        limits = Limits(**scenario.limits.model_dump())
         shown = draft.shown()
         cells = tuple(
             Cell(
@@ -134,7 +138,7 @@ def _expansions(drafts: Sequence[Draft], named: Sequence[str], path: str) -> tup
             )
             for candidate, expected in zip(draft.chosen, draft.expected, strict=True)
         )
-        found.append(Expansion(scenario.scenario, draft.mark.line, cells, draft.left_out))
+        found.append(Expansion(scenario.scenario, draft.mark.line, cells, draft.left_out, draft.untested))
     return tuple(found)
 
 

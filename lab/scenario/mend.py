@@ -17,8 +17,8 @@ __all__ = ["EVERY_AXIS", "Mender"]
 EVERY_AXIS = "*"
 """Among the doubtful axes: all of them."""
 
-_STAND_INS = {"scenario": "unnamed", "release": "bookworm", "how": "live"}
-"""What a missing key is taken to say meanwhile."""
+_STAND_INS = {"scenario": "unnamed", "release": "bookworm", "how": "cold"}
+"""What a missing key is taken to say meanwhile; of the ways to move, one that goes together with everything."""
 
 _MAP_WANTED = frozenset({"model_type", "dict_type"})
 _AXES: dict[str, tuple[str, ...]] = {
@@ -27,12 +27,15 @@ _AXES: dict[str, tuple[str, ...]] = {
     "drivers": ("driver",),
     "volumes": ("volume",),
     "operations": ("operation",),
-    "migrate": ("how",),
+    "migrate": ("how", "trip", "arrives"),
     "modules": ("delivery",),
     "stage": ("stage", "host"),
 }
 _SURE = frozenset({"scenario", "why", "limits", "exclude", "expect", "pairwise"})
 _GUEST_AXES = frozenset({"kernel", "release", "userland", "type", "memory", "system"})
+_MIGRATE_AXES = {"how": ("how",), "trip": ("trip",), "arrive": ("arrives",), "iterations": ()}
+_MAKE_ARRIVALS = frozenset({"kernel", "release", "type"})
+"""The axes of a guest on which it depends as what it arrives."""
 
 
 @dataclass(slots=True)
@@ -148,5 +151,8 @@ def _axes(loc: Loc) -> frozenset[str]:
         return frozenset()
     if top in {"guests", "guest"}:
         named = _GUEST_AXES & {str(step) for step in loc[1:]}
-        return frozenset(named & {"kernel"} or named or {EVERY_AXIS})
+        found = frozenset(named & {"kernel"} or named or {EVERY_AXIS})
+        return found | {"arrives"} if found & _MAKE_ARRIVALS else found
+    if top == "migrate" and len(loc) > 1 and loc[1] in _MIGRATE_AXES:
+        return frozenset(_MIGRATE_AXES[str(loc[1])])
     return frozenset(_AXES.get(top, (EVERY_AXIS,)))

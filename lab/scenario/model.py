@@ -23,6 +23,8 @@ __all__ = [
     "GuestShape",
     "Host",
     "Kernel",
+    "LimitsShape",
+    "Migrate",
     "Modules",
     "NtfsScenario",
     "Scenario",
@@ -35,6 +37,9 @@ M = TypeVar("M", bound="Model")
 
 _BOOT_FLAVOUR = {"amd64": ("cloud", "generic"), "i386": ("686-pae",)}
 """Debian's kernel flavours that boot as Xen guests; the first is the default."""
+
+_OFF = ("cold", "cold-shared")
+"""The ways in which a guest is off while it moves."""
 
 
 def _fault(said: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
@@ -91,6 +96,13 @@ def _measure(value: object, units: Mapping[str, float], example: str) -> float:
     raise _fault(f"{value!r} is not an amount with one of the units {', '.join(units)}; write {example}")
 
 
+def _counted(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ITERATIONS:
+        # How a number was written (0x10) only the tree knows; the message begins with that.
+        raise PydanticCustomError("no_count", f"is not a whole number from 1 to {MAX_ITERATIONS}")
+    return value
+
+
 def _seconds(value: object) -> object:
     return _measure(value, _TIMES, "5s")
 
@@ -101,6 +113,9 @@ def _mebibytes(value: object) -> object:
         raise _fault(f"{value!r} is not a whole number of MiB")
     return int(amount)
 
+
+MAX_ITERATIONS = 1000
+"""Days under emulation; more is a slip of the pen."""
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SIZES = {"M": 1.0, "G": 1024.0}
@@ -114,11 +129,13 @@ Xen = Annotated[str, AfterValidator(_shaped(r"[0-9]{1,2}\.[0-9]{1,2}", 'a Xen ve
 Module = Annotated[str, AfterValidator(_shaped(r"[A-Za-z0-9][A-Za-z0-9_-]*", "a kernel module, such as dm-mod"))]
 Memory = Annotated[int, BeforeValidator(_mebibytes)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
+Count = Annotated[int, BeforeValidator(_counted)]
 Arch = Literal["amd64", "i386"]
 Flavour = Literal["cloud", "generic", "686-pae"]
 Type = Literal["pv", "pvh", "hvm"]
 System = Literal["debian", "probe"]
-How = Literal["cold", "save-restore", "live"]
+How = Literal["cold", "cold-shared", "save-restore", "live"]
+Trip = Literal["there", "there-and-back"]
 Delivery = Literal["push", "image"]
 Stage = Literal["xen", "microvm"]
 Condition = Annotated[dict[str, Axis[str]], Field(min_length=1)]
@@ -135,6 +152,7 @@ class Host(Model):
 
     xen: Axis[Xen] | None = Field(None, description='Xen version, its first two numbers in quotes: "4.17".')
     inventory: Axis[Name] | None = Field(None, description="A host of the user's list instead of an embedded one.")
+    dom0: Axis[Arch] = Field(("amd64",), description="Architecture of the host's own kernel and tools.")
 
     @model_validator(mode="after")
     def _named(self) -> Host:
@@ -142,6 +160,8 @@ class Host(Model):
             raise _fault('needs xen, such as {xen: "4.17"}')
         if self.inventory and len(self.xen or ()) > 1:
             raise _fault("a host of the inventory has one Xen version", ("xen",))
+        if self.inventory and len(self.dom0) > 1:
+            raise _fault("a host of the inventory has one dom0", ("dom0",))
         return self
 
 
@@ -188,10 +208,45 @@ class Guest(GuestShape):
     kernel: Axis[Kernel] = Field((Kernel(),), description="Kernel; amd64, cloud, of the guest's suite when left out.")
 
 
+class Arrive(Model):
+    """What a guest that is off becomes while it moves; its userland and disk stay."""
+
+    kernel: Axis[Kernel] | None = Field(None, description="Kernel on the target; the one it had when left out.")
+    type: Axis[Type] | None = Field(None, description="Kind of Xen domain on the target; as before when left out.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Arrive:
+        if not self.kernel and not self.type:
+            raise _fault("names neither kernel nor type; write type: pvh")
+        return self
+
+
 class Migrate(Model):
     """How a guest moves."""
 
-    how: Axis[How] = Field(description="cold, save-restore or live.")
+    how: Axis[How] = Field(
+        description="cold (its disk is copied while it is off), cold-shared (both hosts have its disk),"
+        " save-restore or live."
+    )
+    arrive: Arrive | None = Field(
+        None, description="What it becomes on the way; only with cold and cold-shared. It returns as it was."
+    )
+    trip: Axis[Trip] = Field(("there",), description="there (to the target) or there-and-back (to the source again).")
+    iterations: Count = Field(
+        1,
+        description="How often it goes to the target, returning in between: 1 to 1000; 30 make a distribution.",
+    )
+
+    @model_validator(mode="after")
+    def _off_when_it_changes(self) -> Migrate:
+        for index, how in enumerate(self.how if self.arrive else ()):
+            if how not in _OFF:
+                raise _fault(
+                    f"{how!r} moves a running guest, which keeps its kernel and type; arrive goes with"
+                    f" {' and '.join(_OFF)} only",
+                    ("how", index),
+                )
+        return self
 
 
 class Modules(Model):
@@ -213,7 +268,9 @@ class LimitsShape(Model):
 
     network_gap: Duration = Field(5.0, description="Longest silence on the network while a guest moves.")
     guest_pause: Duration = Field(5.0, description="Longest pause the guest itself may see while it moves.")
-    cell: Duration = Field(600.0, description="Time for one whole cell.")
+    cell: Duration = Field(600.0, description="Time for one whole cell, all iterations together.")
+    fsync: Duration = Field(5.0, description="Longest that one write may take to reach the disk after the arrival.")
+    clock: Duration = Field(1.0, description="By how much the guest's wall clock may stray while it moves.")
 
 
 class Expect(Model):

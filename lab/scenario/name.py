@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lab.scenario.candidate import THERE_AND_BACK
+
 __all__ = ["names"]
 
 Axes = Mapping[str, str]
@@ -25,7 +27,10 @@ def names(cells: Sequence[tuple[str, Axes]]) -> list[str]:
 def _short(kind: str, axes: Axes) -> str:
     match kind:
         case "migration":
-            return f"{axes['how']}-{axes['source']}-to-{axes['target']}-{axes['guest']}-{axes['type']}"
+            way = f"{axes['how']}-{axes['source']}-to-{axes['target']}"
+            back = "-and-back" if axes.get("trip") == THERE_AND_BACK else ""
+            arrives = f"-as-{axes['arrives']}" if "arrives" in axes else ""
+            return f"{way}{back}-{axes['guest']}-{axes['type']}{arrives}"
         case "ntfs":
             return f"{axes['driver']}-{axes['kernel']}-{axes['volume']}-{axes['operation']}"
         case _:

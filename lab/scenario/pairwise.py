@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-__all__ = ["cover"]
+__all__ = ["Pair", "cover", "untested"]
 
 Pair = tuple[tuple[str, str], ...]
+"""Two axes with a value each; only one where only one axis varies."""
 
 
 def cover(rows: Sequence[Mapping[str, str]]) -> list[int]:
@@ -17,7 +18,8 @@ def cover(rows: Sequence[Mapping[str, str]]) -> list[int]:
     Choosing among the rows that exist, instead of making up new ones, keeps ``exclude`` and impossible combinations
     out by construction. Ties go to the earlier row.
     """
-    pairs = [_pairs(row) for row in _varying(rows)]
+    axes = _varying(rows)
+    pairs = [frozenset(_pairs(row, axes)) for row in rows]
     uncovered = set().union(*pairs) if pairs else set()
     chosen = []
     # A row's gain only ever shrinks, so a stale entry is re-weighed when it comes up, not on every choice.
@@ -34,12 +36,18 @@ def cover(rows: Sequence[Mapping[str, str]]) -> list[int]:
     return sorted(chosen)
 
 
-def _varying(rows: Sequence[Mapping[str, str]]) -> list[tuple[tuple[str, str], ...]]:
-    """The rows without the axes on which all of them agree."""
+def untested(rows: Sequence[Mapping[str, str]], chosen: Sequence[Mapping[str, str]]) -> tuple[Pair, ...]:
+    """The pairs that any of ``rows`` holds and none of ``chosen`` does, in the order in which they come up."""
+    axes = _varying(rows)
+    tested = {pair for row in chosen for pair in _pairs(row, axes)}
+    return tuple(dict.fromkeys(pair for row in rows for pair in _pairs(row, axes) if pair not in tested))
+
+
+def _varying(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The axes on which not all rows agree."""
     axes = list(dict.fromkeys(axis for row in rows for axis in row))
-    varying = [axis for axis in axes if len({row.get(axis, "") for row in rows}) > 1]
-    return [tuple((axis, row.get(axis, "")) for axis in varying) for row in rows]
+    return [axis for axis in axes if len({row.get(axis, "") for row in rows}) > 1]
 
 
-def _pairs(row: tuple[tuple[str, str], ...]) -> frozenset[Pair]:
-    return frozenset(combinations(row, min(2, len(row))))
+def _pairs(row: Mapping[str, str], axes: Sequence[str]) -> Iterator[Pair]:
+    return combinations([(axis, row.get(axis, "")) for axis in axes], min(2, len(axes)))

@@ -47,6 +47,7 @@ def _what(node: Node, complaint: Complaint) -> str:
         "dict_type": _no_map(node, complaint, number=number),
         "too_short": "needs at least one",
         "too_long": "needs exactly one",
+        "no_count": f"{said} {complaint.words}",
     }
     return words.get(complaint.kind, complaint.words)
 

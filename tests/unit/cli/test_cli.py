@@ -56,7 +56,31 @@ def test_list_shows_axes_counts_and_what_pairwise_leaves_out(project: Project, l
         "  boot, 4 cells; pairwise leaves out 4",
         "  host      4.17, 4.20",
     ]
+    assert result.outlines[8:10] == ["  pairs left untested: none", f"{SMALL}:6: moves"]
     assert result.outlines[-1] == "2 scenarios, 6 cells; pairwise leaves out 4 combinations"
+
+
+def test_list_names_the_pairs_that_pairwise_cannot_test(project: Project, lab: Lab) -> None:
+    many = ", ".join(f"{number}M" for number in range(128, 150))
+    text = (project.path / SMALL).read_text().replace("scenario: small", "scenario: small\npairwise: true")
+    text = text.replace("type: [pv, pvh]", f"type: [pv, pvh], memory: [{many}]")
+    text = text.replace("pairwise: true", f"pairwise: true\nexclude: {{type: pvh, memory: [{many}]}}")
+    project.write(SMALL, text.replace(f"[{many}]}}\n", f"[{many.replace('128M, ', '')}]}}\n", 1))
+    result = lab("list", "scenarios", "--brief")
+    begin = result.outlines.index("  pairs left untested: 21")
+    assert result.outlines[begin + 1 : begin + 3] == [
+        "    type pvh with memory 129M (excluded)",
+        "    type pvh with memory 130M (excluded)",
+    ]
+    assert result.outlines[begin + 20 : begin + 22] == [
+        "    type pvh with memory 148M (excluded)",
+        "    and 1 more",
+    ]
+    document = json.loads(lab("list", "scenarios", "--json").stdout.str())
+    first, second = document["scenarios"]
+    assert len(first["untested_pairs"]) == 21
+    assert first["untested_pairs"][0] == {"axes": {"type": "pvh", "memory": "129M"}, "excluded": True}
+    assert second["untested_pairs"] == []
 
 
 OUTCOMES = {

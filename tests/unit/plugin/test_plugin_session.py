@@ -246,7 +246,7 @@ def test_factory(lab_guest, migrate, lab_hosts):
     assert guest.request.kernel.name == "bookworm-amd64-cloud"
     migrate(guest, to="4.20", how="live")
     assert guest.host == "xen-4.20"
-    with pytest.raises(UsageError, match="no way to move a guest 'lve'; known: cold, live, save-restore"):
+    with pytest.raises(UsageError, match="no way to move a guest 'lve'; known: cold, cold-shared, live, save-restore"):
         migrate(guest, to="4.20", how="lve")
     with pytest.raises(UsageError, match="no key of a guest 'memry'"):
         lab_guest(host="4.17", memry=256, **WEB)

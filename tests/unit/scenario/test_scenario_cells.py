@@ -21,7 +21,7 @@ from lab.scenario.cell import (
     ModulesRequest,
     NtfsRequest,
 )
-from lab.scenario.load import Known, expansions, load, parse, untested_combinations
+from lab.scenario.load import Known, Untested, expansions, load, parse, untested_combinations
 from lab.scenario.model import Expect
 from lab.scenario.select import order
 from lab.verdict import Finding
@@ -239,6 +239,27 @@ def test_pairwise_says_what_it_leaves_untested() -> None:
     assert len(expansion.cells) < 12
     assert untested_combinations([expansion]) == 12 - len(expansion.cells)
     assert {cell.name for cell in expansion.cells} <= {cell.name for cell in whole}
+
+
+def test_pairwise_names_the_pairs_that_exclude_makes_impossible() -> None:
+    text = f"{MIGRATION}pairwise: true\n"
+    (whole,) = expansions(text, path="s.lab.yaml")
+    assert whole.untested == ()
+    (less,) = expansions(
+        f"{text}exclude: [{{how: live, type: pvh}}, {{target: '4.20', how: cold}}]\n", path="s.lab.yaml"
+    )
+    assert less.untested == (
+        Untested((("how", "live"), ("type", "pvh")), excluded=True),
+        Untested((("target", "4.20"), ("how", "cold")), excluded=True),
+    )
+    (one,) = expansions(MIGRATION, path="s.lab.yaml")
+    assert one.untested is None
+
+
+def test_a_value_of_a_lone_axis_can_be_untested() -> None:
+    text = MIGRATION.replace("type: [pv, pvh]", "type: pv").replace('["4.17", "4.20"]', '"4.17"')
+    (expansion,) = expansions(f"{text}pairwise: true\nexclude: {{how: live}}\n", path="s.lab.yaml")
+    assert expansion.untested == (Untested((("how", "live"),), excluded=True),)
 
 
 def test_the_order_is_quick_first_and_keeps_guests_together() -> None:

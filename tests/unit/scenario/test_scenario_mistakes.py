@@ -107,8 +107,12 @@ expect:
         ),
         ("web32:", '"web 32":', "6:3: guests.web 32: 'web 32' is not a name of letters, digits, . _ -"),
         ("web32:", "32:", '6:3: a key must be a text; write "32"'),
-        ("live", "[live, warm]", "7:23: migrate.how: 'warm' is not one of cold, live, save-restore"),
-        ("live", "lve", "7:16: migrate.how: 'lve' is not one of cold, live, save-restore; did you mean 'live'?"),
+        ("live", "[live, warm]", "7:23: migrate.how: 'warm' is not one of cold, cold-shared, live, save-restore"),
+        (
+            "live",
+            "lve",
+            "7:16: migrate.how: 'lve' is not one of cold, cold-shared, live, save-restore; did you mean 'live'?",
+        ),
         ("{how: live}", "{}", "7:1: migrate: key 'how' is missing"),
         ("{how: live}", "live", "7:10: migrate: 'live' where a map is expected"),
         ("migrate:", "migrat:", "7:1: unknown key 'migrat'; did you mean 'migrate'?"),
@@ -141,7 +145,7 @@ expect:
         (
             "live}",
             "live}\nlimits: {gap: 5s}",
-            "8:10: limits: unknown key 'gap'; known here: network_gap, guest_pause, cell",
+            "8:10: limits: unknown key 'gap'; known here: network_gap, guest_pause, cell, fsync, clock",
         ),
         (
             "live}",
@@ -173,8 +177,8 @@ def test_one_mistake(old: str, new: str, expected: str) -> None:
             "expect: [{when: {colour: red}, outcome: fail, because: x}]",
             [
                 (
-                    "8:18: unknown axis 'colour'; axes here: source, target, how, guest, type, userland, release,"
-                    " memory, system, kernel"
+                    "8:18: unknown axis 'colour'; axes here: source, target, how, trip, guest, type, userland,"
+                    " release, memory, system, kernel"
                 )
             ],
         ),
@@ -327,7 +331,7 @@ pairwise: on
         "s.lab.yaml:4:27: guests.a.type: 'pvx' is not one of hvm, pv, pvh; did you mean 'pv'?",
         "s.lab.yaml:4:48: guests.a.kernel.arch: 'arm' is not one of amd64, i386",
         "s.lab.yaml:4:54: guests.a.memory: has no value",
-        "s.lab.yaml:5:17: migrate.how: 'hot' is not one of cold, live, save-restore",
+        "s.lab.yaml:5:17: migrate.how: 'hot' is not one of cold, cold-shared, live, save-restore",
         "s.lab.yaml:7:39: expect.outcome: 'maybe' is not one of fail, pass, unsupported",
         "s.lab.yaml:8:11: pairwise: 'on' is neither true nor false",
     ]
@@ -336,7 +340,7 @@ pairwise: on
 @pytest.mark.parametrize(
     ("migrate", "mistake"),
     [
-        ("{how: hot}", "7:16: migrate.how: 'hot' is not one of cold, live, save-restore"),
+        ("{how: hot}", "7:16: migrate.how: 'hot' is not one of cold, cold-shared, live, save-restore"),
         ("live", "7:10: migrate: 'live' where a map is expected"),
         ("{how: []}", "7:11: migrate.how: needs at least one"),
     ],
@@ -380,7 +384,7 @@ expect:
 def test_mistakes_of_all_documents_come_together() -> None:
     text = f"{MIGRATION.replace('live', 'live, x: y')}---\n{NTFS.replace('drivers', 'driver')}"
     assert complaints(text) == [
-        "s.lab.yaml:7:22: migrate: unknown key 'x'; known here: how",
+        "s.lab.yaml:7:22: migrate: unknown key 'x'; known here: how, arrive, trip, iterations",
         "s.lab.yaml:12:1: unknown key 'driver'; did you mean 'drivers'?",
     ]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab.errors import ScenarioError
 from lab.scenario.load import expansions, parse
-from lab.scenario.pairwise import cover
+from lab.scenario.pairwise import cover, untested
 
 QUICK = (Path(__file__).parents[3] / "scenarios" / "quick.lab.yaml").read_text(encoding="utf-8")
 LINE = re.compile(r"q\.lab\.yaml:[1-9][0-9]*:[1-9][0-9]*: \S.*")
@@ -82,8 +82,26 @@ def test_a_cover_of_any_rows_holds_all_their_pairs(rows: list[dict[str, str]]) -
         return {pair for row in held for pair in combinations(sorted(row.items()), 2)}
 
     assert pairs([rows[index] for index in chosen]) == pairs(rows)
+    assert untested(rows, [rows[index] for index in chosen]) == ()
     assert chosen == sorted(set(chosen))
     assert cover(rows) == chosen
+
+
+@light
+@given(
+    st.lists(st.fixed_dictionaries({axis: st.sampled_from("xyz") for axis in "abcd"}), min_size=1, max_size=20),
+    st.data(),
+)
+def test_a_pair_is_untested_if_a_row_has_it_and_no_chosen_row(rows: list[dict[str, str]], data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.sampled_from(rows)))
+    varying = [axis for axis in "abcd" if len({row[axis] for row in rows}) > 1]
+
+    def pairs(held: list[dict[str, str]]) -> set[object]:
+        size = min(2, len(varying))
+        rows = [[(axis, row[axis]) for axis in varying] for row in held]
+        return {frozenset(pair) for row in rows for pair in combinations(row, size)}
+
+    assert {frozenset(pair) for pair in untested(rows, chosen)} == pairs(rows) - pairs(chosen)
 
 
 def judged(text: str) -> None:
