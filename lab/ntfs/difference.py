@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lab.ntfs import filetime
-from lab.ntfs.manifest import COMPARED_ATTRIBUTES, Entry, Feature, Kind, Manifest, Stream, Times, block_size
+from lab.ntfs.manifest import (
+    COMPARED_ATTRIBUTES,
+    Attachment,
+    Entry,
+    Feature,
+    Kind,
+    Manifest,
+    Reparse,
+    Stream,
+    Times,
+    block_size,
+)
 from lab.ntfs.naming import shown
 
 __all__ = ["Difference", "diff"]
+
+_ABSOLUTE = re.compile(r"/\?\?/([A-Za-z]:/|UNC/)?|[A-Za-z]:/|/")
+"""What an absolute target begins with, before the path on its drive."""
 
 _LINKS = frozenset({Kind.SYMLINK, Kind.JUNCTION})
 
@@ -19,7 +34,8 @@ _LINKS = frozenset({Kind.SYMLINK, Kind.JUNCTION})
 class Difference:
     """One thing that is not as expected. ``stream`` is empty for the default stream.
 
-    ``what`` is missing, extra, kind, size, bytes, target, attributes, hole, created, modified, changed or accessed.
+    ``what`` is missing, extra, kind, size, bytes, target, attributes, hole, created, modified, changed, accessed, ea,
+    reparse-data, security, object-id, short-name or name-count.
     ``first_differing_byte`` is exact to the checksum block: the bytes before it are equal.
     """
 
@@ -86,7 +102,7 @@ def _between(expected: Entry, observed: Entry, seen: frozenset[Feature]) -> Iter
     elif Feature.BYTES in seen and _both_differ(expected.sha256, observed.sha256):
         first = _first_byte(expected, observed)
         yield Difference(path, "", "bytes", str(expected.sha256), str(observed.sha256), first)
-    if Feature.LINKS in seen and _both_differ(expected.target, observed.target):
+    if Feature.LINKS in seen and not _same_target(expected.target, observed.target):
         yield Difference(path, "", "target", ascii(expected.target), ascii(observed.target))
     if Feature.STREAMS in seen and expected.streams is not None and observed.streams is not None:
         yield from _streams(path, expected.streams, observed.streams)
@@ -96,10 +112,25 @@ def _between(expected: Entry, observed: Entry, seen: frozenset[Feature]) -> Iter
         yield from _attributes(path, expected.attributes, observed.attributes)
     if Feature.HOLES in seen:
         yield from _holes(expected, observed)
+    yield from _metadata(expected, observed, seen)
 
 
 def _both_differ(expected: object, observed: object) -> bool:
     return expected is not None and observed is not None and expected != observed
+
+
+def _same_target(expected: str | None, observed: str | None) -> bool:
+    """Whether one may stand for the other: with slashes either way, and for absolute ones, below a mount point.
+
+    A driver cannot know where the other system's drives are mounted; it must not lose the path on the drive.
+    """
+    if expected is None or observed is None:
+        return True
+    left, right = (side.replace("\\", "/") for side in (expected, observed))
+    if left == right:
+        return True
+    found = _ABSOLUTE.match(left)
+    return found is not None and right.endswith("/" + left[found.end() :].rstrip("/"))
 
 
 def _kind_differs(expected: Kind, observed: Kind, seen: frozenset[Feature]) -> bool:
@@ -129,12 +160,16 @@ def _streams(path: str, expected: tuple[Stream, ...], observed: tuple[Stream, ..
     for name in sorted(left.keys() | right.keys()):
         a, b = left.get(name), right.get(name)
         if a is None or b is None:
-            left_size, right_size = ("" if side is None else f"stream of {side.size} bytes" for side in (a, b))
+            left_size, right_size = ("" if side is None else _stream(side) for side in (a, b))
             yield Difference(path, name, "missing" if b is None else "extra", left_size, right_size)
-        elif a.size != b.size:
+        elif _both_differ(a.size, b.size):
             yield Difference(path, name, "size", str(a.size), str(b.size))
         elif _both_differ(a.sha256, b.sha256):
             yield Difference(path, name, "bytes", str(a.sha256), str(b.sha256))
+
+
+def _stream(stream: Stream) -> str:
+    return "stream" if stream.size is None else f"stream of {stream.size} bytes"
 
 
 def _times(path: str, expected: Times, observed: Times) -> Iterator[Difference]:
@@ -160,3 +195,43 @@ def _holes(expected: Entry, observed: Entry) -> Iterator[Difference]:
         if not any(start <= offset and offset + length <= start + size for start, size in expected.holes):
             known = ", ".join(f"{start}+{size}" for start, size in expected.holes)
             yield Difference(expected.path, "", "hole", known, f"{offset}+{length}", offset)
+
+
+_METADATA: Mapping[str, tuple[str, Feature]] = {
+    "security": ("security", Feature.SECURITY),
+    "object_id": ("object-id", Feature.OBJECT_IDS),
+    "short_name": ("short-name", Feature.SHORT_NAMES),
+}
+"""Fields that are compared as they are: what they are called, and who can see them."""
+
+
+def _metadata(expected: Entry, observed: Entry, seen: frozenset[Feature]) -> Iterator[Difference]:
+    path = expected.path
+    if Feature.EAS in seen and expected.eas is not None and observed.eas is not None:
+        yield from _attachments(path, expected.eas, observed.eas)
+    if Feature.REPARSE_DATA in seen and expected.reparse is not None and observed.reparse is not None:
+        left, right = expected.reparse, observed.reparse
+        if left.tag != right.tag or _both_differ(left.sha256, right.sha256):
+            yield Difference(path, "", "reparse-data", _reparse(left), _reparse(right))
+    for name, (what, feature) in _METADATA.items():
+        left_value, right_value = getattr(expected, name), getattr(observed, name)
+        if feature in seen and _both_differ(left_value, right_value):
+            yield Difference(path, "", what, str(left_value), str(right_value))
+    # Whether an 8.3 alias counts as a name of its own, drivers do not agree, nor need they.
+    if Feature.NAME_COUNTS in seen and not expected.short_name and _both_differ(expected.names, observed.names):
+        yield Difference(path, "", "name-count", str(expected.names), str(observed.names))
+
+
+def _reparse(point: Reparse) -> str:
+    return f"{point.tag:#010x} {point.sha256 or ''}".rstrip()
+
+
+def _attachments(path: str, expected: tuple[Attachment, ...], observed: tuple[Attachment, ...]) -> Iterator[Difference]:
+    left, right = ({one.name: one for one in side} for side in (expected, observed))
+    for name in sorted(left.keys() | right.keys()):
+        if left.get(name) != right.get(name):
+            yield Difference(path, "", "ea", _attachment(name, left.get(name)), _attachment(name, right.get(name)))
+
+
+def _attachment(name: str, one: Attachment | None) -> str:
+    return "" if one is None else f"{name} of {one.size} bytes, {one.sha256}"

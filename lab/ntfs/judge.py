@@ -23,6 +23,7 @@ CHECKS: Mapping[str, frozenset[str]] = {
     "times": frozenset({"created", "modified", "changed", "accessed"}),
     "attributes": frozenset({"attributes"}),
     "holes": frozenset({"hole"}),
+    "metadata": frozenset({"ea", "reparse-data", "security", "object-id", "short-name", "name-count"}),
 }
 """Which check each kind of difference breaks; one in a named stream breaks ``streams`` instead."""
 

@@ -19,10 +19,14 @@ __all__ = [
     "COMPARED_ATTRIBUTES",
     "FEATURES",
     "SCHEMA",
+    "About",
+    "Attachment",
     "Entry",
     "Feature",
+    "Geometry",
     "Kind",
     "Manifest",
+    "Reparse",
     "Stream",
     "Times",
     "block_size",
@@ -61,6 +65,12 @@ class Feature(Enum):
     TIMES = "times"
     ATTRIBUTES = "attributes"
     HOLES = "holes"
+    EAS = "eas"
+    REPARSE_DATA = "reparse-data"
+    SECURITY = "security"
+    OBJECT_IDS = "object-ids"
+    SHORT_NAMES = "short-names"
+    NAME_COUNTS = "name-counts"
 
 
 FEATURES = frozenset(Feature)
@@ -78,11 +88,49 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A named data stream."""
+    """A named data stream; without a size if all that is known is that it is there."""
+
+    name: str
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An extended attribute."""
 
     name: str
     size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reparse:
+    """A reparse point: its tag, and the SHA-256 of its buffer, the header left out, if that is known."""
+
+    tag: int
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes in bytes, as the boot sector has them."""
+
+    sector: int
+    cluster: int
+    record: int
+    index_block: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of the volume itself; ``flags`` are those of $VOLUME_INFORMATION."""
+
+    label: str | None = None
+    flags: int | None = None
+    serial: int | None = None
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +138,9 @@ class Entry:
     """One name. ``path`` is relative to the root of the volume, its parts joined by ``/``.
 
     ``blocks`` are the CRC-32 of the default stream's blocks of :func:`block_size` bytes: they say where two
-    contents part, which a hash of the whole cannot. ``holes`` are (offset, length) pairs.
+    contents part, which a hash of the whole cannot. ``holes`` are (offset, length) pairs. ``security`` is the SHA-256
+    of the self-relative descriptor, ``object_id`` hexadecimal, ``short_name`` the 8.3 alias, ``names`` how many names
+    (hard links) the file has, its alias not counted. ``target`` of a link is as on disk, the name that counts.
     """
 
     path: str
@@ -103,11 +153,17 @@ class Entry:
     times: Times = Times()
     attributes: int | None = None
     holes: tuple[tuple[int, int], ...] | None = None
+    eas: tuple[Attachment, ...] | None = None
+    reparse: Reparse | None = None
+    security: str | None = None
+    object_id: str | None = None
+    short_name: str | None = None
+    names: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Known fields only, in a fixed order."""
         document: dict[str, Any] = {"path": self.path, "kind": self.kind.value}
-        for name in ("size", "sha256", "target", "attributes"):
+        for name in ("size", "sha256", "target", "attributes", "security", "object_id", "short_name", "names"):
             if (value := getattr(self, name)) is not None:
                 document[name] = value
         if self.blocks is not None:
@@ -118,6 +174,10 @@ class Entry:
             document["times"] = times
         if self.holes is not None:
             document["holes"] = [list(hole) for hole in self.holes]
+        if self.eas is not None:
+            document["eas"] = [asdict(one) for one in self.eas]
+        if self.reparse is not None:
+            document["reparse"] = asdict(self.reparse)
         return document
 
     @classmethod
@@ -133,6 +193,10 @@ class Entry:
             fields["streams"] = tuple(sorted(found, key=lambda stream: stream.name))
         if fields.get("holes") is not None:
             fields["holes"] = tuple((offset, length) for offset, length in fields["holes"])
+        if fields.get("eas") is not None:
+            fields["eas"] = tuple(Attachment(**one) for one in fields["eas"])
+        if fields.get("reparse") is not None:
+            fields["reparse"] = Reparse(**fields["reparse"])
         return cls(**fields)
 
 
@@ -146,6 +210,7 @@ class Manifest:
     entries: tuple[Entry, ...]
     sees: frozenset[Feature] = FEATURES
     unsure: frozenset[str] = field(default_factory=frozenset)
+    about: About | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda entry: entry.path)))
@@ -173,10 +238,12 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The document; equal manifests give equal text."""
+        about = {} if self.about is None else {"about": asdict(self.about)}
         return {
             "schema": SCHEMA,
             "sees": sorted(feature.value for feature in self.sees),
             "unsure": sorted(self.unsure),
+            **about,
             "entries": [entry.to_json() for entry in self.entries],
         }
 
@@ -198,9 +265,15 @@ class Manifest:
                 tuple(Entry.from_json(entry) for entry in document["entries"]),
                 frozenset(Feature(name) for name in document["sees"]),
                 frozenset(document.get("unsure", ())),
+                _about(document["about"]) if "about" in document else None,
             )
         except (KeyError, TypeError) as broken:
             raise ValueError(f"not a {SCHEMA} document: {broken}") from broken
+
+
+def _about(document: Mapping[str, Any]) -> About:
+    geometry = document.get("geometry")
+    return About(**{**document, "geometry": None if geometry is None else Geometry(**geometry)})
 
 
 def block_size(size: int) -> int:

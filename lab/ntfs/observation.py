@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.errors import LabError
-from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Stream, Times
+from lab.ntfs.manifest import Attachment, Entry, Feature, Kind, Manifest, Reparse, Stream, Times
 from lab.ntfs.naming import shown
 
 __all__ = ["SCHEMA", "Mount", "Observation", "ReadError", "is_system_name"]
@@ -144,7 +144,7 @@ def _mount(document: Mapping[str, Any]) -> Mount:
 def _manifest(document: Mapping[str, Any], errors: Sequence[ReadError]) -> Manifest:
     """What could not be looked at or listed is unsure, not missing: the error is told on its own."""
     entries = [entry for entry in document["entries"] if not is_system_name(entry["path"])]
-    known = tuple(_entry(entry) for entry in entries)
+    known = tuple(_entry(entry, _unread_streams(entry["path"], errors)) for entry in entries)
     unsure = {entry.path for entry in known if entry.kind is Kind.UNKNOWN}
     unsure |= {error.path for error in errors if error.operation == "list"}
     sees = {Feature.NAMES, Feature.SIZES, Feature.BYTES, Feature.TIMES, Feature.HOLES}
@@ -154,11 +154,35 @@ def _manifest(document: Mapping[str, Any], errors: Sequence[ReadError]) -> Manif
         sees.add(Feature.LINKS)
     if any(entry.attributes is not None for entry in known):
         sees.add(Feature.ATTRIBUTES)
+    sees |= {feature for name, feature in _METADATA.items() if any(getattr(one, name) is not None for one in known)}
     return Manifest(known, frozenset(sees), frozenset(unsure))
 
 
-def _entry(document: Mapping[str, Any]) -> Entry:
+_METADATA = {
+    "eas": Feature.EAS,
+    "reparse": Feature.REPARSE_DATA,
+    "security": Feature.SECURITY,
+    "object_id": Feature.OBJECT_IDS,
+    "short_name": Feature.SHORT_NAMES,
+    "names": Feature.NAME_COUNTS,
+}
+"""What is seen by a driver that shows it anywhere."""
+
+_STREAM = "xattr user."
+
+
+def _unread_streams(path: str, errors: Sequence[ReadError]) -> tuple[Stream, ...]:
+    """Streams of ``path`` that are there, but were not read: Linux hands nothing on that is longer than 64 KiB."""
+    failed = (error.operation for error in errors if error.path == path)
+    return tuple(Stream(name.removeprefix(_STREAM), None, None) for name in failed if name.startswith(_STREAM))
+
+
+def _entry(document: Mapping[str, Any], unread: tuple[Stream, ...] = ()) -> Entry:
     streams = document.get("streams")
+    if streams is not None:
+        read = (*(Stream(**stream) for stream in streams), *unread)
+        streams = tuple(sorted(read, key=lambda stream: stream.name))
+    eas, reparse = document.get("eas"), document.get("reparse")
     holes = document.get("holes")
     blocks = document.get("blocks")
     return Entry(
@@ -168,10 +192,16 @@ def _entry(document: Mapping[str, Any]) -> Entry:
         sha256=document.get("sha256"),
         blocks=None if blocks is None else tuple(blocks),
         target=document.get("target"),
-        streams=None if streams is None else tuple(Stream(**stream) for stream in streams),
+        streams=streams,
         times=Times(**document.get("times", {})),
         attributes=document.get("attributes"),
         holes=None if holes is None else tuple((offset, length) for offset, length in holes),
+        eas=None if eas is None else tuple(Attachment(**one) for one in eas),
+        reparse=None if reparse is None else Reparse(**reparse),
+        security=document.get("security"),
+        object_id=document.get("object_id"),
+        short_name=document.get("short_name"),
+        names=document.get("links") if document["kind"] == "file" else None,
     )
 
 

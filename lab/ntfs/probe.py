@@ -231,14 +231,16 @@ def unmount(args: argparse.Namespace, daemon: subprocess.Popen[bytes] | None, re
 
 
 def walk(root: bytes, report: Report, streams: str, *, more: bool = False) -> None:
-    """Report every name below ``root``, directories before what they hold, in the order of their bytes."""
-    pending = [b""]
+    """Report every name below ``root``, directories before what they hold, in the order of their bytes.
+
+    Damaged volumes have directories that contain themselves; such a one is an error, and is not gone into again.
+    """
+    pending: list[tuple[bytes, frozenset[int]]] = [(b"", frozenset())]
     while pending:
-        folder = pending.pop()
+        folder, above = pending.pop()
         report.step("list", folder)
         try:
-            with os.scandir(os.path.join(root, folder)) as found:
-                names = sorted(entry.name for entry in found)
+            here, names = listing(os.path.join(root, folder), above)
         except OSError as broken:
             report.error(folder, "list", broken)
             continue
@@ -246,8 +248,17 @@ def walk(root: bytes, report: Report, streams: str, *, more: bool = False) -> No
         for name in names:
             path = os.path.join(folder, name)
             if look(root, path, report, streams, more=more) == "directory":
-                below.append(path)
+                below.append((path, above | {here}))
         pending.extend(reversed(below))
+
+
+def listing(folder: bytes, above: frozenset[int]) -> tuple[int, list[bytes]]:
+    """The inode of a directory and the names in it; ``above`` are the inodes of those that it is in."""
+    here = os.lstat(folder).st_ino
+    if here in above:
+        raise OSError(errno.ELOOP, "the directory contains itself")
+    with os.scandir(folder) as found:
+        return here, sorted(entry.name for entry in found)
 
 
 def look(root: bytes, path: bytes, report: Report, streams: str, *, more: bool = False) -> str:

@@ -67,9 +67,11 @@ class Shelf:
         """
         if specimen.name not in self.places:
             with _image_errors(self.disk), self.disk.open("r+b") as file:
-                size = _copy(specimen.path, file, self._end, deadline)
-            self.places[specimen.name] = Place(specimen, self._end, size)
-            self._end += -(-size // _GAP) * _GAP + _GAP
+                at, size = self._end, specimen.path.stat().st_size
+                # Before anything is written: where a copy was broken off, its bytes would show through the next one.
+                self._end += -(-size // _GAP) * _GAP + _GAP
+                _copy(specimen.path, file, at, size, deadline)
+            self.places[specimen.name] = Place(specimen, at, size)
         return self.places[specimen.name]
 
     def digest(self, name: str, deadline: Deadline) -> str:
@@ -99,10 +101,8 @@ def _image_errors(disk: Path) -> Iterator[None]:
         raise ImageError(f"{disk}: cannot be written: {broken.strerror}", hint="is there room?") from broken
 
 
-def _copy(source: Path, disk: BinaryIO, at: int, deadline: Deadline) -> int:
-    size = source.stat().st_size
+def _copy(source: Path, disk: BinaryIO, at: int, size: int, deadline: Deadline) -> None:
     with source.open("rb") as file:
         for offset, chunk in nonzero_chunks(file, 0, size, deadline):
             disk.seek(at + offset)
             disk.write(chunk)
-    return size

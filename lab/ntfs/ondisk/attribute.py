@@ -8,11 +8,46 @@ from dataclasses import dataclass
 
 from lab.errors import ImageError
 
-__all__ = ["DATA", "VOLUME_INFORMATION", "Attribute", "attributes", "find"]
+__all__ = [
+    "ATTRIBUTE_LIST",
+    "BITMAP",
+    "DATA",
+    "EA",
+    "EA_INFORMATION",
+    "FILE_NAME",
+    "INDEX_ALLOCATION",
+    "INDEX_ROOT",
+    "LOGGED_UTILITY_STREAM",
+    "OBJECT_ID",
+    "REPARSE_POINT",
+    "STANDARD_INFORMATION",
+    "VOLUME_INFORMATION",
+    "Attribute",
+    "attributes",
+    "find",
+    "in_order",
+    "insert",
+    "replace",
+    "resident",
+]
 
+STANDARD_INFORMATION = 0x10
+ATTRIBUTE_LIST = 0x20
+FILE_NAME = 0x30
+OBJECT_ID = 0x40
 VOLUME_INFORMATION = 0x70
 DATA = 0x80
+INDEX_ROOT = 0x90
+INDEX_ALLOCATION = 0xA0
+BITMAP = 0xB0
+REPARSE_POINT = 0xC0
+EA_INFORMATION = 0xD0
+EA = 0xE0
+LOGGED_UTILITY_STREAM = 0x100
+
 _END = 0xFFFFFFFF
+_NEXT_INSTANCE = 0x28
+"""Where an MFT record keeps the number of its next attribute, and at 0x18 the bytes that are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +87,29 @@ class Attribute:
         return self.raw[start : start + length]
 
     @property
+    def unpadded(self) -> bytes:
+        """The attribute with zeros behind its resident value, up to its end."""
+        if not self.resident:
+            return self.raw
+        length, start = struct.unpack_from("<IH", self.raw, 0x10)
+        return self.raw[: start + length].ljust(len(self.raw), b"\0")
+
+    @property
+    def size(self) -> int:
+        """The length of the value in bytes."""
+        return int(struct.unpack_from("<I", self.raw, 0x10)[0] if self.resident else self._sizes[1])
+
+    @property
+    def valid_size(self) -> int:
+        """How much of the value was ever written; what follows reads as zeros."""
+        return self.size if self.resident else int(self._sizes[2])
+
+    @property
+    def _sizes(self) -> tuple[int, int, int]:
+        allocated, size, valid = struct.unpack_from("<QQQ", self.raw, 0x28)
+        return allocated, size, valid
+
+    @property
     def runlist(self) -> bytes:
         """The packed runs (non-resident attributes only)."""
         return self.raw[int(struct.unpack_from("<H", self.raw, 0x20)[0]) :]
@@ -89,3 +147,69 @@ def find(record: bytes, kind: int, *, place: str, name: str = "") -> Attribute:
         if attribute.type == kind and attribute.name == name:
             return attribute
     raise ImageError(f"{place}: no attribute {kind:#x}{f' named {name!r}' if name else ''}")
+
+
+def resident(kind: int, value: bytes, *, name: str = "", flags: int = 0) -> bytes:
+    """A resident attribute of that value; its instance number is given by :func:`insert`."""
+    encoded = name.encode("utf-16-le", "surrogatepass")
+    start = 0x18 + -(-len(encoded) // 8) * 8
+    length = start + -(-len(value) // 8) * 8
+    head = struct.pack("<IIBBHHHIHH", kind, length, 0, len(name), 0x18, flags, 0, len(value), start, 0)
+    return (head + encoded).ljust(start, b"\0") + value.ljust(length - start, b"\0")
+
+
+def replace(record: bytes, old: Attribute, raw: bytes, *, place: str) -> bytes:
+    """The record with ``raw`` instead of ``old``; what stands behind it moves. An empty ``raw`` removes it.
+
+    Raises:
+        ImageError: there is no room for it.
+    """
+    return _put(record, old.offset, len(old.raw), raw, place=place)
+
+
+def insert(record: bytes, raw: bytes, *, place: str) -> bytes:
+    """The record with one more attribute, in its place by type, under the record's next instance number.
+
+    Raises:
+        ImageError: there is no room for it.
+    """
+    (kind,) = struct.unpack_from("<I", raw)
+    (following,) = struct.unpack_from("<H", record, 0x14)
+    for attribute in attributes(record, place=place):
+        if attribute.type <= kind:
+            following = attribute.offset + len(attribute.raw)
+    (instance,) = struct.unpack_from("<H", record, _NEXT_INSTANCE)
+    numbered = raw[:0x0E] + struct.pack("<H", instance) + raw[0x10:]
+    longer = bytearray(_put(record, following, 0, numbered, place=place))
+    struct.pack_into("<H", longer, _NEXT_INSTANCE, instance + 1)
+    return bytes(longer)
+
+
+def in_order(record: bytes, *, place: str) -> bytes:
+    """The record with its $FILE_NAME attributes in the order of their values, and all of them numbered through.
+
+    ntfs-3g puts names in an order that depends on the time of day, and leaves what it finds in memory between values.
+    A record with an attribute list is left alone: the list refers to the numbers.
+
+    Raises:
+        ImageError: a header runs over the end of the record.
+    """
+    listed = list(attributes(record, place=place))
+    if not listed or any(one.type == ATTRIBUTE_LIST for one in listed):
+        return record
+    ordered = sorted(listed, key=lambda one: (one.type, one.value if one.type == FILE_NAME else b""))
+    start, end = listed[0].offset, listed[-1].offset + len(listed[-1].raw)
+    raw = b"".join(one.unpadded[:0x0E] + struct.pack("<H", at) + one.unpadded[0x10:] for at, one in enumerate(ordered))
+    changed = bytearray(record[:start] + raw + record[end:])
+    struct.pack_into("<H", changed, _NEXT_INSTANCE, len(ordered))
+    return bytes(changed)
+
+
+def _put(record: bytes, at: int, length: int, raw: bytes, *, place: str) -> bytes:
+    (used,) = struct.unpack_from("<I", record, 0x18)
+    changed = record[:at] + raw + record[at + length : used]
+    if len(changed) > len(record):
+        raise ImageError(f"{place}: {len(changed)} bytes of attributes do not fit a record of {len(record)}")
+    whole = bytearray(changed.ljust(len(record), b"\0"))
+    struct.pack_into("<I", whole, 0x18, len(changed))
+    return bytes(whole)

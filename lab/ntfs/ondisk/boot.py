@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.errors import ImageError
+from lab.ntfs.manifest import Geometry
 
-__all__ = ["BOOT_BYTES", "Boot"]
+__all__ = ["BOOT_BYTES", "Boot", "rewrite"]
 
 BOOT_BYTES = 512
 """What is read of it; the fields end well before, whatever the sector size."""
@@ -28,8 +31,8 @@ class Boot:
         0x28  8  total sectors, without the    0x44  1  clusters per index block *
                  spare boot sector at the end  0x48  8  serial number
 
-    * a byte of 0x80 and more is negative: as a record size it means 2 to the power of its negation in bytes, as
-    sectors per cluster 2 to the power of its negation in sectors.
+    * as a record size, a byte of 0x80 and more is negative: 2 to the power of its negation in bytes. As sectors per
+    cluster, 0x80 is still 128 sectors (64 KiB), and what is more, 2 to the power of its negation in sectors.
     """
 
     sector: int
@@ -46,6 +49,11 @@ class Boot:
         """The bytes the volume says it has (its spare boot sector, one sector more, not counted)."""
         return self.total_sectors * self.sector
 
+    @property
+    def geometry(self) -> Geometry:
+        """As a manifest has it."""
+        return Geometry(self.sector, self.cluster, self.record, self.index_block, self.size)
+
     @classmethod
     def parse(cls, raw: bytes, *, place: str) -> Boot:
         """The geometry in ``raw``, the first 512 bytes of a volume.
@@ -59,7 +67,7 @@ class Boot:
             raise ImageError(f"{place}+0x3: system id is {raw[3:11]!r}, not b'NTFS    '", hint="is it an NTFS volume?")
         sector, per_cluster = struct.unpack_from("<HB", raw, 0x0B)
         _power_of_two(sector, 256, 4096, f"{place}+0xb: bytes per sector")
-        cluster = sector * (per_cluster if per_cluster < 0x80 else 1 << (256 - per_cluster))
+        cluster = sector * (per_cluster if per_cluster <= 0x80 else 1 << (256 - per_cluster))
         _power_of_two(cluster, sector, _MAX_CLUSTER, f"{place}+0xd: bytes per cluster")
         total, mft, mirror = struct.unpack_from("<QQQ", raw, 0x28)
         record = _record_bytes(raw[0x40], cluster)
@@ -82,3 +90,20 @@ def _record_bytes(field: int, cluster: int) -> int:
 def _power_of_two(value: int, least: int, most: int, what: str) -> None:
     if not least <= value <= most or value & (value - 1):
         raise ImageError(f"{what} is {value}, not a power of two from {least} to {most}")
+
+
+def rewrite(path: Path, change: Callable[[bytearray], None], *, main: bool = True, spare: bool = True) -> None:
+    """Change the boot sector of a volume file, and its spare in the last sector, or only one of them.
+
+    Raises:
+        ImageError: the file is no NTFS volume.
+    """
+    with path.open("r+b") as file:
+        boot = Boot.parse(file.read(BOOT_BYTES), place=str(path))
+        for at, wanted in ((0, main), (boot.size, spare)):
+            if wanted:
+                file.seek(at)
+                raw = bytearray(file.read(BOOT_BYTES))
+                change(raw)
+                file.seek(at)
+                file.write(raw)

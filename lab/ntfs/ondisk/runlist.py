@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lab.errors import ImageError
 
-__all__ = ["Run", "runs"]
+__all__ = ["Run", "pack", "runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +42,26 @@ def runs(packed: bytes, *, place: str) -> Iterator[Run]:
         at = end
     if at >= len(packed):
         raise ImageError(f"{place}: the runlist has no end")
+
+
+def pack(listed: Iterable[Run]) -> bytes:
+    """The runs packed, each number in as few bytes as hold it; what :func:`runs` undoes.
+
+    Raises:
+        ValueError: a run has no length.
+    """
+    packed, before = bytearray(), 0
+    for run in listed:
+        if run.length <= 0:
+            raise ValueError(f"a run of {run.length} clusters")
+        length = _signed(run.length)
+        start = b""
+        if run.start is not None:
+            start, before = _signed(run.start - before), run.start
+        packed += bytes([len(start) << 4 | len(length)]) + length + start
+    return bytes(packed) + b"\0"
+
+
+def _signed(number: int) -> bytes:
+    """Lengths are signed on disk too: a top bit that is set would make them negative."""
+    return number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)

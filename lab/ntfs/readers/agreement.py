@@ -41,18 +41,21 @@ class Disagreement:
         return f"{shown(self.path)}: readers disagree on {self.what}: {said}"
 
 
-def agreement(manifests: Mapping[str, Manifest]) -> tuple[Manifest, tuple[Disagreement, ...]]:
+def agreement(
+    manifests: Mapping[str, Manifest], *, always: frozenset[Trait] = frozenset()
+) -> tuple[Manifest, tuple[Disagreement, ...]]:
     """The truth by reader name -> manifest, and where trusted readers part.
 
     A value counts when at least two trusted readers say it and more say it than any other; otherwise it is unknown
-    and compared with nothing. A path on whose existence they part is unsure.
+    and compared with nothing. A path on whose existence they part is unsure. ``always`` are traits of
+    every entry.
     """
     entries: list[Entry] = []
     unsure: set[str] = set()
     quarrels: list[Disagreement] = []
     for path in sorted({path for manifest in manifests.values() for path in manifest.by_path}):
         seen = {name: manifest.by_path[path] for name, manifest in manifests.items() if path in manifest.by_path}
-        found = traits(seen.values())
+        found = traits(seen.values()) | always
         present, quarrel = _exists(path, seen, manifests, found)
         quarrels.extend(quarrel)
         if present:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pyfsntfs
 
-from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Stream, Times, digest
+from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Reparse, Stream, Times, digest
 from lab.ntfs.observation import is_system_name
+from lab.ntfs.ondisk.reparse import Tag
 
 __all__ = ["read"]
 
 _CHUNK = 1 << 20
-_SEES = frozenset(Feature)
-_SYMLINK, _JUNCTION = 0xA000000C, 0xA0000003
+_SEES = frozenset(Feature) - {Feature.EAS, Feature.OBJECT_IDS, Feature.SHORT_NAMES, Feature.NAME_COUNTS}
+_LINKS = {Tag.SYMLINK: Kind.SYMLINK, Tag.LX_SYMLINK: Kind.SYMLINK, Tag.MOUNT_POINT: Kind.JUNCTION}
+_REPARSE_POINT = 0xC0
 _SPARSE_FLAG, _REPARSE_FLAG, _COMPRESSED_FLAG = 0x200, 0x400, 0x800
 _SPARSE_EXTENT = 1
 _MOST_DEPTH = 256
@@ -28,11 +31,15 @@ def read(volume: str) -> Manifest:
     opened.open(volume)
     entries: list[Entry] = []
     unsure: set[str] = set()
-    _walk(opened.get_root_directory(), "", 0, entries, unsure)
+    _walk(opened.get_root_directory(), "", frozenset(), entries, unsure)
     return Manifest(tuple(entries), _SEES, frozenset(unsure))
 
 
-def _walk(folder: Any, path: str, depth: int, entries: list[Entry], unsure: set[str]) -> None:  # noqa: ANN401 - untyped library
+def _walk(folder: Any, path: str, above: frozenset[int], entries: list[Entry], unsure: set[str]) -> None:  # noqa: ANN401 - untyped library
+    here = folder.file_reference
+    if here in above or len(above) >= _MOST_DEPTH:
+        unsure.add(path)
+        return
     try:
         children = list(folder.sub_file_entries)
     except OSError:
@@ -50,15 +57,15 @@ def _walk(folder: Any, path: str, depth: int, entries: list[Entry], unsure: set[
             continue
         entries.append(entry)
         if entry.kind is Kind.DIRECTORY:
-            if depth < _MOST_DEPTH:
-                _walk(child, below, depth + 1, entries, unsure)
-            else:
-                unsure.add(below)
+            _walk(child, below, above | {here}, entries, unsure)
 
 
 def _entry(item: Any, path: str) -> Entry:  # noqa: ANN401 - untyped library
     flags = item.file_attribute_flags
-    kind = _kind(item, flags)
+    if flags is None:
+        raise OSError("no $STANDARD_INFORMATION")
+    tag = _tag(item) if flags & _REPARSE_FLAG else None
+    kind = _kind(item, tag)
     size, sha256, blocks, holes = None, None, None, None
     if kind is Kind.FILE:
         size = item.size
@@ -70,7 +77,7 @@ def _entry(item: Any, path: str) -> Entry:  # noqa: ANN401 - untyped library
         size=size,
         sha256=sha256,
         blocks=blocks,
-        target=_target(item, kind),
+        target=_target(item, tag),
         streams=_streams(item),
         times=Times(
             item.get_creation_time_as_integer(),
@@ -80,25 +87,41 @@ def _entry(item: Any, path: str) -> Entry:  # noqa: ANN401 - untyped library
         ),
         attributes=flags,
         holes=holes,
+        reparse=Reparse(tag, None) if tag else None,
+        security=_security(item),
     )
 
 
-def _kind(item: Any, flags: int) -> Kind:  # noqa: ANN401 - untyped library
-    if flags & _REPARSE_FLAG and item.symbolic_link_target:
-        return Kind.JUNCTION if item.has_directory_entries_index() and _is_junction(item) else Kind.SYMLINK
-    return Kind.DIRECTORY if item.has_directory_entries_index() else Kind.FILE
+def _kind(item: Any, tag: int | None) -> Kind:  # noqa: ANN401 - untyped library
+    if tag in _LINKS:
+        return _LINKS[Tag(tag)]
+    if item.has_directory_entries_index():
+        return Kind.DIRECTORY
+    return Kind.UNKNOWN if tag == 0 else Kind.FILE
 
 
-def _is_junction(item: Any) -> bool:  # noqa: ANN401 - untyped library
+def _tag(item: Any) -> int | None:  # noqa: ANN401 - untyped library
+    """The tag; 0 where the reparse point is not in the MFT record, which the library does not follow."""
     for index in range(item.number_of_attributes):
         attribute = item.get_attribute(index)
-        if attribute.attribute_type == 0xC0:
-            return bool(getattr(attribute, "tag", _SYMLINK) == _JUNCTION)
-    return False
+        if attribute.attribute_type == _REPARSE_POINT:
+            tag = getattr(attribute, "tag", None)
+            return None if tag is None else int(tag)
+    return None
 
 
-def _target(item: Any, kind: Kind) -> str | None:  # noqa: ANN401 - untyped library
-    return str(item.symbolic_link_target) if kind in (Kind.SYMLINK, Kind.JUNCTION) else None
+def _target(item: Any, tag: int | None) -> str | None:  # noqa: ANN401 - untyped library
+    """Of Windows' symbolic links alone; it does not tell where other links lead."""
+    target = item.symbolic_link_target if tag == Tag.SYMLINK else None
+    return None if target is None else str(target)
+
+
+def _security(item: Any) -> str | None:  # noqa: ANN401 - untyped library
+    try:
+        raw = item.security_descriptor_data
+    except OSError:
+        return None
+    return hashlib.sha256(raw).hexdigest() if raw else None
 
 
 def _chunks(stream: Any, size: int) -> Iterator[bytes]:  # noqa: ANN401 - untyped library

@@ -26,7 +26,7 @@ def read(volume: str) -> Manifest:
     """
     with tempfile.TemporaryDirectory(prefix="lab-ntfs-3g-") as at:
         words = drivers["ntfs-3g"].probe_arguments(str(Path(volume).absolute()), at=at)
-        seen = Observation.parse(probe.run(probe.parse(["mount-and-read", *words, "--seconds", _LONG])))
+        seen = Observation.parse(probe.run(probe.parse(["mount-and-read", *words, "--metadata", "--seconds", _LONG])))
     if seen.mount is None or not seen.mount.ok or seen.ended != "complete":
         said = seen.mount.text if seen.mount else seen.trouble
         raise ImageError(f"ntfs-3g refuses it: {' / '.join(said.splitlines())}")

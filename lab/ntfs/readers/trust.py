@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-from lab.ntfs.manifest import Entry, Feature, Kind
+from lab.ntfs.manifest import Entry, Feature, Geometry, Kind
 
-__all__ = ["Trait", "distrust", "may_hide", "traits"]
+__all__ = ["Trait", "distrust", "may_hide", "refuses", "traits", "volume_traits"]
 
 
 class Trait(Enum):
@@ -23,6 +23,14 @@ class Trait(Enum):
     SPARSE = "sparse"
     ODD_NAME = "odd-name"
     """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
+    SMALL_INDEX = "small-index"
+    """Every entry of a volume whose index blocks are smaller than its clusters."""
+    LARGE_CLUSTER = "large-cluster"
+    """Every entry of a volume with clusters of 128 KiB and more."""
+    SMALL_SECTOR = "small-sector"
+    """Every entry of a volume with sectors of 256 bytes."""
+    DEEP = "deep"
+    """128 directories down, and further."""
 
 
 _ATTRIBUTES = {Trait.SPARSE: 0x200, Trait.REPARSE: 0x400, Trait.COMPRESSED: 0x800, Trait.ENCRYPTED: 0x4000}
@@ -32,6 +40,10 @@ _CIPHERTEXT = "EFS: shows the ciphertext, or refuses"
 _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
     "libfsntfs": {
         (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
+        (
+            Trait.SMALL_INDEX,
+            Feature.NAMES,
+        ): "drops names where index blocks are smaller than clusters (16 KiB and more)",
     },
     "ntfs-3g": {
         (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
@@ -47,12 +59,14 @@ _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
         (Trait.LINK, Feature.LINKS): "shows no target",
         (Trait.LINK, Feature.REPARSE): "shows a link as a file or a directory",
         (Trait.REPARSE, Feature.REPARSE): "shows a reparse point as a file or a directory",
+        (Trait.REPARSE, Feature.SIZES): "shows no bytes of what is packed in a named stream",
+        (Trait.DEEP, Feature.NAMES): "stops 128 directories down",
         (Trait.ODD_NAME, Feature.NAMES): "its listing writes ^ for control characters and : before streams",
     },
 }
 
 _HIDES: Mapping[str, Mapping[Trait, str]] = {
-    "ntfs-3g": {Trait.REPARSE: "hides directories of cloud providers"},
+    "ntfs-3g": {Trait.REPARSE: "hides directories of cloud providers, or shows them as links with nothing in them"},
 }
 """What a reader may leave out of its listing: that it is not there then says nothing; that it is, does."""
 
@@ -69,6 +83,34 @@ def may_hide(reader: str, found: Iterable[Trait]) -> str:
     return next((table[trait] for trait in sorted(found, key=str) if trait in table), "")
 
 
+_REFUSES: Mapping[str, Mapping[Trait, str]] = {
+    "sleuthkit": {
+        Trait.LARGE_CLUSTER: "takes no clusters of 128 KiB and more",
+        Trait.SMALL_SECTOR: "takes no sectors of less than 512 bytes",
+    },
+}
+
+
+def refuses(reader: str, found: Iterable[Trait]) -> str:
+    """Why ``reader`` does not read volumes with these traits at all, or an empty string."""
+    table = _REFUSES.get(reader, {})
+    return next((table[trait] for trait in sorted(found, key=str) if trait in table), "")
+
+
+def volume_traits(geometry: Geometry) -> frozenset[Trait]:
+    """The traits that every entry of a volume has for its geometry."""
+    holds = {
+        Trait.SMALL_INDEX: geometry.index_block < geometry.cluster,
+        Trait.LARGE_CLUSTER: geometry.cluster >= _LARGE,
+        Trait.SMALL_SECTOR: geometry.sector < 512,
+    }
+    return frozenset(trait for trait, applies in holds.items() if applies)
+
+
+_LARGE = 128 << 10
+_DEEP = 128
+
+
 def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
     """The traits any of ``entries`` (one path, as several readers saw it) shows."""
     found: set[Trait] = set()
@@ -76,6 +118,10 @@ def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
         found |= {trait for trait, bit in _ATTRIBUTES.items() if (entry.attributes or 0) & bit}
         if entry.kind in (Kind.SYMLINK, Kind.JUNCTION):
             found.add(Trait.LINK)
+        if entry.reparse is not None:
+            found.add(Trait.REPARSE)
         if any(one in ":|^" or not one.isprintable() for one in entry.path):
             found.add(Trait.ODD_NAME)
+        if entry.path.count("/") >= _DEEP:
+            found.add(Trait.DEEP)
     return frozenset(found)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import struct
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs.manifest import Times
+from lab.ntfs.ondisk.volume_information import write_flags
+from lab.ntfs.volumes.finish import finish
 from lab.ntfs.volumes.fuse import mounted
 from lab.ntfs.volumes.recipe import Recipe, Volume
-from lab.ntfs.volumes.tree import Directory, File, Item, times_of
+from lab.ntfs.volumes.record_size import keep_sector_size
+from lab.ntfs.volumes.settle import settle
+from lab.ntfs.volumes.tree import Crowd, Directory, File, HardLink, Item, Special, singles, times_of
+from lab.ntfs.volumes.write import decorate, options_for, write
 from lab.process import run
 
 __all__ = ["build"]
-
-_COMPRESSED = 0x800
-_OPTIONS = ("rw", "noatime", "streams_interface=xattr", "big_writes")
 
 
 def build(recipe: Recipe, into: Path, deadline: Deadline) -> Volume:
@@ -37,7 +37,9 @@ def build(recipe: Recipe, into: Path, deadline: Deadline) -> Volume:
             draft = Path(work) / "volume.img"
             _format(recipe, draft, deadline)
             _fill(recipe, draft, Path(work), deadline)
+            _settle(recipe, draft)
             for edit in recipe.edits:
+                deadline.check(f"{recipe.name}: the edits")
                 edit(draft)
             draft.replace(path)
     except OSError as broken:
@@ -51,7 +53,7 @@ def _format(recipe: Recipe, draft: Path, deadline: Deadline) -> None:
     with draft.open("wb") as file:
         file.truncate(recipe.size)
     words = ["mkntfs", "--force", "--quick", "--quiet", "--zero-time", "--label", recipe.name]
-    words += ["--cluster-size", str(recipe.cluster), "--sector-size", str(recipe.sector)]
+    words += ["--cluster-size", str(recipe.cluster), "--sector-size", str(max(recipe.sector, recipe.record))]
     # A plain file has no geometry to ask for; without these three mkntfs warns and guesses.
     words += ["--partition-start", "0", "--heads", "16", "--sectors-per-track", "63", str(draft)]
     run(*words, deadline=deadline).check()
@@ -60,36 +62,31 @@ def _format(recipe: Recipe, draft: Path, deadline: Deadline) -> None:
 def _fill(recipe: Recipe, draft: Path, work: Path, deadline: Deadline) -> None:
     at = work / "mnt"
     at.mkdir()
-    with mounted(draft, at, options=(*_OPTIONS, *recipe.options), deadline=deadline) as root:
-        for item in recipe.items:
-            deadline.check(f"{recipe.name}: writing {item.path!a}")
-            _write(item, root / item.path)
+    items = tuple(singles(recipe.items))
+    with mounted(draft, at, options=(*options_for(items), *recipe.options), deadline=deadline) as root:
+        write(items, root, lambda path: deadline.check(f"{recipe.name}: writing {path!a}"))
         # Deepest first, and after everything is written: a new name changes its directory's times.
-        for item in sorted(recipe.items, key=lambda item: item.path.count("/"), reverse=True):
-            _stamp(root / item.path, times_of(item.path))
+        for item in sorted(_decorated(recipe.items), key=lambda item: item.path.count("/"), reverse=True):
+            decorate(item, root)
 
 
-def _write(item: Item, path: Path) -> None:
-    if isinstance(item, Directory):
-        path.mkdir()
-        if item.compressed:
-            os.setxattr(path, "system.ntfs_attrib", struct.pack("<I", _COMPRESSED))
-        return
-    _write_file(item, path)
+def _decorated(items: Iterable[Item]) -> Iterator[Directory | File | Special]:
+    """What is decorated through the driver; of a crowd, only its directory."""
+    for item in items:
+        if isinstance(item, Crowd):
+            yield Directory(item.path)
+        elif not isinstance(item, HardLink):
+            yield item
 
 
-def _write_file(item: File, path: Path) -> None:
-    content = item.content
-    with path.open("xb", buffering=0) as file:
-        for extent in content.extents:
-            file.seek(extent.offset)
-            file.write(extent.bytes())
-        if file.seek(0, os.SEEK_END) < content.size:
-            file.truncate(content.size)
-    for name, stream in item.streams:
-        os.setxattr(path, f"user.{name}", b"".join(stream.chunks()))
-
-
-def _stamp(path: Path, times: Times) -> None:
-    """ntfs-3g takes creation, modification and access time in this order, exact to 100 ns."""
-    os.setxattr(path, "system.ntfs_times", struct.pack("<3Q", times.created, times.modified, times.accessed))
+def _settle(recipe: Recipe, draft: Path) -> None:
+    if recipe.record > recipe.sector:
+        keep_sector_size(draft, recipe.sector)
+    items = tuple(_decorated(recipe.items))
+    finish(items, draft)
+    found = {item.path: times_of(item).changed for item in items}
+    changed = {path: time for path, time in found.items() if time is not None}
+    crowds = [item for item in recipe.items if isinstance(item, Crowd)]
+    settle(draft, serial=recipe.serial, changed=changed, crowds=crowds)
+    if recipe.flags:
+        write_flags(draft, recipe.flags)

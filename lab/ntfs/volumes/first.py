@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from lab.ntfs.ondisk import DIRTY, write_flags
+from lab.ntfs.ondisk import DIRTY
 from lab.ntfs.volumes.content import random, sparse, text
 from lab.ntfs.volumes.recipe import Recipe, State, recipes
 from lab.ntfs.volumes.tree import Directory, File, Item
@@ -56,7 +54,7 @@ DIRTY_VOLUME = recipes.add(
         "sound, but its dirty flag is set, as a pulled plug leaves it",
         (*_sizes("sizes"), *_nested("nested", 3), File("notes.txt", text("notes", 5000))),
         state=State.DIRTY,
-        edits=(partial(write_flags, flags=DIRTY),),
+        flags=DIRTY,
     )
 )
 

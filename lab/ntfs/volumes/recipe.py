@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from lab.deadline import Deadline
-from lab.ntfs.manifest import Manifest
+from lab.ntfs.manifest import About, Geometry, Manifest
 from lab.ntfs.registry import Registry
 from lab.ntfs.volumes.tree import Item, manifest_of
 from lab.process import run
@@ -42,13 +42,41 @@ class Recipe:
     size: int = 48 * MIB
     cluster: int = 4096
     sector: int = 512
+    record: int = 0
+    """Bytes of an MFT record; 0 for what mkntfs chooses: 1024, or a sector where that is more."""
     options: tuple[str, ...] = ()
     """More mount options for ntfs-3g while the tree is written."""
     edits: tuple[Callable[[Path], None], ...] = ()
+    flags: int = 0
+    """The volume's flags when all is done."""
+    unsure: frozenset[str] = frozenset()
+    """Paths that the edits damage: what becomes of them is not laid down, so they count for nothing."""
+    read_only: bool = False
+    """The medium is to be attached write-protected."""
+    heavy: bool = False
+    """Takes so long to build or to read that it is only for those who ask for it by name."""
+
+    @property
+    def serial(self) -> int:
+        """The volume's serial number, which follows from its name."""
+        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "little")
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the boot sector says."""
+        # mkntfs never makes an index block smaller than a sector or, usually, than 4 KiB.
+        record = self.record or max(1024, self.sector)
+        return Geometry(self.sector, self.cluster, record, max(4096, self.sector), _volume_bytes(self))
 
     def manifest(self) -> Manifest:
         """What the volume holds, from the recipe alone."""
-        return manifest_of(self.items)
+        about = About(self.name, self.flags, self.serial, self.geometry)
+        return manifest_of(self.items, about=about, unsure=self.unsure)
+
+
+def _volume_bytes(recipe: Recipe) -> int:
+    """The last sector holds the spare boot sector, and is not counted; mkntfs leaves 512 bytes at least."""
+    return recipe.size - max(512, recipe.sector)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from lab.ntfs.volumes import Directory, File, Recipe, Volume, build, can_mount, 
 from lab.ntfs.volumes.content import random, text
 
 Observe = Callable[..., Mapping[str, Any]]
+
+FIRST = ("clean", "compressed", "dirty", "sparse", "unicode-names")
 
 STREAMS = Recipe(
     "streams",
@@ -39,13 +41,31 @@ def why_not() -> str:
     return next((f"{name} is not installed" for name in ("mkntfs", "ntfs-3g") if not shutil.which(name)), "")
 
 
+class Built(Mapping[str, Volume]):
+    """Volumes by name, each built when it is first asked for; those listed are the first five and one of the tests'."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._held: dict[str, Volume] = {}
+
+    def __getitem__(self, name: str) -> Volume:
+        if name not in self._held:
+            recipe = STREAMS if name == STREAMS.name else recipes[name]
+            self._held[name] = build(recipe, self._into, Deadline(120))
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*FIRST, STREAMS.name))
+
+    def __len__(self) -> int:
+        return len(FIRST) + 1
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Volume]:
     if why := why_not():
         pytest.skip(why)
-    into = tmp_path_factory.mktemp("volumes")
-    deadline = Deadline(120)
-    return {recipe.name: build(recipe, into, deadline) for recipe in (*recipes.values(), STREAMS)}
+    return Built(tmp_path_factory.mktemp("volumes"))
 
 
 @pytest.fixture

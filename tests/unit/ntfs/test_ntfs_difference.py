@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from lab.ntfs.difference import Difference, diff
 from lab.ntfs.filetime import UNIX_EPOCH, from_nanoseconds, show
-from lab.ntfs.manifest import FEATURES, Entry, Feature, Kind, Manifest, Stream, Times, digest
+from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Reparse, Stream, Times, digest
 from lab.ntfs.naming import shown
 
 
@@ -109,3 +110,63 @@ def test_names_that_do_not_print_are_escaped() -> None:
 def test_times_out_of_pythons_reach_are_still_shown() -> None:
     assert show(2**63) == str(2**63)
     assert show(UNIX_EPOCH) == "1970-01-01T00:00:00.0000000Z"
+
+
+@pytest.mark.parametrize(
+    ("field", "left", "right", "found"),
+    [
+        ("security", "aa", "bb", ("security", "aa", "bb")),
+        ("object_id", "aa", "bb", ("object-id", "aa", "bb")),
+        ("short_name", "A~1", "A~2", ("short-name", "A~1", "A~2")),
+        ("names", 2, 1, ("name-count", "2", "1")),
+        ("reparse", Reparse(1, "aa"), Reparse(2, None), ("reparse-data", "0x00000001 aa", "0x00000002")),
+        ("reparse", Reparse(1, "aa"), Reparse(1, "bb"), ("reparse-data", "0x00000001 aa", "0x00000001 bb")),
+        ("eas", (Attachment("N", 1, "aa"),), (), ("ea", "N of 1 bytes, aa", "")),
+        ("eas", (), (Attachment("N", 1, "aa"),), ("ea", "", "N of 1 bytes, aa")),
+    ],
+)
+def test_metadata_that_parts_is_named(field: str, left: Any, right: Any, found: tuple[str, str, str]) -> None:
+    one, other = (file("a", b"", **{field: value}) for value in (left, right))
+    assert between(one, other) == [("", *found, None)]
+    assert between(one, one) == []
+    assert between(one, file("a", b"")) == []
+    assert between(one, other, sees=frozenset({Feature.NAMES})) == []
+
+
+def test_a_reparse_point_of_which_only_the_tag_is_known() -> None:
+    left, right = (file("a", b"", reparse=Reparse(1, digest)) for digest in ("aa", None))
+    assert between(left, right) == []
+
+
+def test_an_alias_may_count_as_a_name() -> None:
+    left, right = (file("a", b"", names=count, short_name="A~1") for count in (1, 2))
+    assert between(left, right) == []
+
+
+def test_a_stream_that_is_only_known_to_be_there() -> None:
+    left = file("a", b"", streams=(Stream("s", 100_000, "h"),))
+    assert between(left, file("a", b"", streams=(Stream("s", None, None),))) == []
+    assert between(file("a", b"", streams=()), file("a", b"", streams=(Stream("s", None, None),))) == [
+        ("s", "extra", "", "stream", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "observed", "same"),
+    [
+        ("dir\\file", "dir/file", True),
+        ("dir\\file", "dir/other", False),
+        ("..\\file", "file", False),
+        ("\\??\\C:\\dir", "/mnt/dir", True),
+        ("\\??\\C:\\dir", "/mnt/.NTFS-3G/C:/dir", True),
+        ("\\??\\C:\\dir", "/mnt/dirt", False),
+        ("\\??\\C:\\dir", "unsupported reparse tag 0xa0000003", False),
+        ("\\??\\UNC\\server\\share", "//server/share", True),
+        ("\\dir\\file", "/mnt/dir/file", True),
+    ],
+)
+def test_a_target_may_be_shown_below_a_mount_point_but_not_lose_its_path(
+    expected: str, observed: str, *, same: bool
+) -> None:
+    left, right = (Entry("a", Kind.SYMLINK, target=target) for target in (expected, observed))
+    assert (between(left, right) == []) is same

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.ntfs import probe
-from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Stream, Times, block_size, digest
+from lab.ntfs.manifest import (
+    About,
+    Attachment,
+    Entry,
+    Feature,
+    Geometry,
+    Kind,
+    Manifest,
+    Reparse,
+    Stream,
+    Times,
+    block_size,
+    digest,
+)
 
 ENTRY = Entry(
     "a/\ud800b",
@@ -20,6 +34,27 @@ ENTRY = Entry(
     attributes=0x20,
     holes=((0, 2),),
 )
+
+
+RICH = dataclasses.replace(
+    ENTRY,
+    path="rich",
+    eas=(Attachment("NOTE", 3, "ff"),),
+    reparse=Reparse(0xA000000C, None),
+    security="00",
+    object_id="11",
+    short_name="RICH~1",
+    names=2,
+)
+ABOUT = About("label", 1, 0x1234, Geometry(512, 4096, 1024, 4096, 1 << 20))
+
+
+def test_what_is_known_besides_survives_too() -> None:
+    manifest = Manifest((RICH,), about=ABOUT)
+    assert Manifest.from_json(json.loads(manifest.to_text())) == manifest
+    assert "about" not in Manifest((RICH,)).to_json()
+    assert Manifest((), about=About("label")).to_json()["about"]["geometry"] is None
+    assert Manifest.from_json(Manifest((), about=About("label")).to_json()).about == About("label")
 
 
 def test_a_manifest_survives_its_json_form() -> None:

@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ImageError
+from lab.ntfs.filetime import UNIX_EPOCH
 from lab.ntfs.ondisk import DIRTY, Boot, Mft, Run, protect, read_flags, runs, unprotect, write_flags
 from lab.ntfs.ondisk.attribute import attributes
+from lab.ntfs.ondisk.boot import rewrite
+from lab.ntfs.ondisk.index import lookup
+from lab.ntfs.ondisk.mft import ROOT
+from lab.ntfs.ondisk.standard_information import moments
 from lab.ntfs.volumes import Volume
+from lab.ntfs.volumes.settle import settle
 
 
 def boot_sector(  # noqa: PLR0913 - one a field of the sector
@@ -26,6 +32,10 @@ def boot_sector(  # noqa: PLR0913 - one a field of the sector
 
 def test_a_boot_sector_gives_the_geometry() -> None:
     assert Boot.parse(boot_sector(), place="v") == Boot(512, 4096, 1024, 4096, 2048, 4, 2, 7)
+
+
+def test_a_cluster_of_64_kib_is_128_sectors_and_no_shift() -> None:
+    assert Boot.parse(boot_sector(per_cluster=0x80, total=1 << 20, mft=1), place="v").cluster == 64 << 10
 
 
 def test_clusters_over_64_kib_are_written_as_a_negative_shift() -> None:
@@ -131,6 +141,56 @@ def test_flags_are_written_to_the_table_and_its_mirror(built: Mapping[str, Volum
         start = mft.boot.mirror_cluster * mft.boot.cluster + 3 * mft.boot.record
         raw = copy.read_bytes()
         assert raw[start : start + 1024] == raw[mft.offset(3) : mft.offset(3) + 1024]
+
+
+def test_a_mirror_of_a_large_cluster_keeps_more_than_four_records(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    copy = tmp_path / "v.img"
+    copy.write_bytes(built["cluster-16k"].path.read_bytes())
+    with Mft.open(copy, write=True) as mft:
+        mft.write(ROOT, mft.read(ROOT))
+        start, size = mft.boot.mirror_cluster * mft.boot.cluster, 16 * mft.boot.record
+        table = mft.offset(0)
+    raw = copy.read_bytes()
+    assert raw[start : start + size] == raw[table : table + size]
+    assert raw != built["cluster-16k"].path.read_bytes()
+
+
+def test_a_value_in_several_runs_has_no_first_one(built: Mapping[str, Volume]) -> None:
+    path = built["fragmented"].path
+    with Mft.open(path) as mft:
+        number = lookup(mft, "single-a.bin", place=str(path))
+        with pytest.raises(ImageError, match=rf"^{path}: MFT record {number}: \$DATA is in \d+ runs, not in one$"):
+            mft.first_run(number)
+
+
+def test_a_boot_sector_is_changed_with_or_without_its_spare(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    copy = tmp_path / "v.img"
+    copy.write_bytes(built["streams"].path.read_bytes())
+    size = copy.stat().st_size
+
+    def mark(raw: bytearray) -> None:
+        raw[0x48:0x50] = b"SERIALNO"
+
+    rewrite(copy, mark, main=False)
+    assert [copy.read_bytes()[at + 0x48 : at + 0x50] == b"SERIALNO" for at in (0, size - 512)] == [False, True]
+    rewrite(copy, mark, spare=False)
+    assert copy.read_bytes()[0x48:0x50] == b"SERIALNO"
+    assert copy.stat().st_size == size
+
+
+def test_settling_makes_times_known_everywhere(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    copy = tmp_path / "v.img"
+    copy.write_bytes(built["streams"].path.read_bytes())
+    settle(copy, serial=7, changed={"folder/a.txt": 5})
+    with Mft.open(copy) as mft:
+        assert mft.boot.serial == 7
+        created, modified, changed, accessed = moments(mft.read(lookup(mft, "folder/a.txt", place="")), place="")
+        wanted = built["streams"].manifest.by_path["folder/a.txt"].times
+        assert (created, modified, changed, accessed) == (wanted.created, wanted.modified, 5, wanted.accessed)
+        packed = struct.pack("<4Q", created, modified, changed, accessed)
+        folder = mft.read(lookup(mft, "folder", place=""))
+        assert packed in folder
+        assert set(moments(mft.read(ROOT), place="")) == {UNIX_EPOCH}
 
 
 def test_a_record_past_the_table_is_refused(built: Mapping[str, Volume]) -> None:

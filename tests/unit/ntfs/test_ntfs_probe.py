@@ -18,7 +18,9 @@ import pytest
 from lab.deadline import Deadline
 from lab.ntfs import probe
 from lab.ntfs.judge import judge
-from lab.ntfs.manifest import Manifest
+from lab.ntfs.manifest import Feature, Manifest
+from lab.ntfs.observation import Observation
+from lab.ntfs.readers import verify
 from lab.ntfs.volumes import State, Volume, mounted
 from lab.verdict import Finding, Outcome
 
@@ -189,3 +191,58 @@ def test_defaults_follow_from_the_drivers_name() -> None:
 
     assert (parsed("ntfs3").kind, parsed("ntfs3").type, parsed("ntfs3").options) == ("kernel", "ntfs3", "ro")
     assert (parsed("lowntfs-3g").kind, parsed("lowntfs-3g").program) == ("fuse", "lowntfs-3g")
+
+
+def test_what_files_have_besides_is_shown_when_asked_for(built: Mapping[str, Volume], observe: Observe) -> None:
+    for name, sees in (
+        ("extended-attributes", {Feature.EAS}),
+        ("symlinks-relative", {Feature.REPARSE_DATA}),
+        ("security", {Feature.SECURITY}),
+        ("object-ids", {Feature.OBJECT_IDS}),
+        ("names-short", {Feature.SHORT_NAMES}),
+    ):
+        bare = Observation.parse(observe(built[name].path)).manifest
+        assert not bare.sees & sees
+        seen = Observation.parse(observe(built[name].path, "ntfs-3g", "--metadata")).manifest
+        assert seen.sees >= sees
+        assert verify("ntfs-3g", built[name].manifest, seen).wrong == ()
+
+
+def test_a_wrong_extended_attribute_and_a_wrong_alias_are_found(
+    built: Mapping[str, Volume], observe: Observe, change: Callable[[Volume, Callable[[Path], None]], Path]
+) -> None:
+    def spoil(root: Path) -> None:
+        times = os.getxattr(root / "one.txt", "system.ntfs_times")
+        os.setxattr(root / "one.txt", "system.ntfs_ea", os.getxattr(root / "one.txt", "system.ntfs_ea")[:-4] + b"XXXX")
+        os.setxattr(root / "one.txt", "system.ntfs_times", times[:24])
+
+    volume = built["extended-attributes"]
+    verdict = judge(volume.manifest, State.CLEAN, observe(change(volume, spoil), "ntfs-3g", "--metadata"))
+    assert verdict.finding is Finding.WRONG_DATA
+    assert {check.name for check in verdict.checks if check.outcome is Outcome.FAIL} == {"metadata"}
+    assert verdict.reason.startswith("wrong-data: 'one.txt': ea: expected NOTE of 7 bytes, ")
+
+
+def test_a_stream_too_long_to_be_handed_on_is_still_there(built: Mapping[str, Volume], observe: Observe) -> None:
+    volume = built["named-streams"]
+    seen = Observation.parse(observe(volume.path)).manifest.by_path["large.bin"]
+    assert [(one.name, one.size) for one in seen.streams or ()] == [("large", None), ("tiny", 1)]
+
+
+def test_a_directory_that_contains_itself_is_gone_into_once(built: Mapping[str, Volume], observe: Observe) -> None:
+    volume = built["damaged-own-parent"]
+    document = observe(volume.path)
+    errors = [(error["path"], error["operation"], error["errno"]) for error in document["errors"]]
+    assert errors == [("broken/inner", "list", errno.ELOOP)]
+    assert document["errors"][0]["text"] == "the directory contains itself"
+    verdict = judge(volume.manifest, State.DAMAGED, document)
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+
+
+def test_extended_attributes_end_where_they_end() -> None:
+    one = b"\x10\0\0\0\0\x01\x02\0A\0xy\0\0\0\0"
+    told = [{"name": "A", "size": 2, "sha256": probe.sha256(b"xy")}]
+    assert probe.extended_attributes(one) == told
+    assert probe.extended_attributes(b"\0" + one[1:] + one) == told
+    assert probe.extended_attributes(one[:7]) == []
+    assert probe.object_id(bytes(range(16)) + bytes(48)) == bytes(range(16)).hex()

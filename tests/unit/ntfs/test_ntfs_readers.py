@@ -12,9 +12,10 @@ import pytest
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError
 from lab.ntfs.difference import diff
-from lab.ntfs.manifest import FEATURES, Entry, Feature, Kind, Manifest, Times
+from lab.ntfs.manifest import FEATURES, Entry, Feature, Geometry, Kind, Manifest, Times
 from lab.ntfs.readers import Disagreement, Reader, Trait, agreement, distrust, readers, traits, truth_of
 from lab.ntfs.readers.sleuthkit import listing
+from lab.ntfs.readers.trust import refuses, volume_traits
 from lab.ntfs.volumes import Volume
 
 A = Entry("a", Kind.FILE, 5, "aa", times=Times(modified=1), attributes=0x20)
@@ -163,3 +164,32 @@ def test_a_listing_of_fls_is_understood() -> None:
         ("docs/with:colon", Kind.FILE, "66-128-2"),
         ("broken", Kind.FILE, "67"),
     ]
+
+
+def test_where_names_are_dropped_a_third_reader_is_asked(built: Mapping[str, Volume]) -> None:
+    for reader in readers.values():
+        if why := reader.missing():
+            pytest.skip(why)
+    volume = built["cluster-16k"]
+    truth = truth_of(volume.path, Deadline(60))
+    assert truth.disagreements == ()
+    assert truth.manifest.unsure == frozenset()
+    assert len(truth.manifest.entries) == len(volume.manifest.entries)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "found"),
+    [
+        (Geometry(512, 4096, 1024, 4096, 1 << 20), set()),
+        (Geometry(512, 16384, 1024, 4096, 1 << 20), {Trait.SMALL_INDEX}),
+        (Geometry(256, 131072, 1024, 4096, 1 << 20), {Trait.SMALL_INDEX, Trait.LARGE_CLUSTER, Trait.SMALL_SECTOR}),
+    ],
+)
+def test_geometry_has_traits_too(geometry: Geometry, found: set[Trait]) -> None:
+    assert volume_traits(geometry) == found
+    assert bool(refuses("sleuthkit", found)) is (Trait.LARGE_CLUSTER in found)
+
+
+def test_who_is_not_trusted_on_the_whole_volume_is_not_heard_on_names() -> None:
+    truth, _ = agreement(said(lib=None, fuse=A, tsk=A), always=frozenset({Trait.SMALL_INDEX}))
+    assert set(truth.by_path) == {"a"}

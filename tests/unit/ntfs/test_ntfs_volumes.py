@@ -19,20 +19,20 @@ from lab.ntfs.readers import readers
 from lab.ntfs.volumes import Recipe, State, Volume, build, mounted, recipe_key, recipes
 from lab.ntfs.volumes.content import EMPTY, Extent, random, sparse, text
 from lab.ntfs.volumes.fuse import can_mount
-from lab.ntfs.volumes.tree import times_of
+from lab.ntfs.volumes.tree import usual_times
 
 FIRST = ("clean", "compressed", "dirty", "sparse", "unicode-names")
 ALL = (*FIRST, "streams")
 
 
 def test_the_first_five_are_registered() -> None:
-    assert tuple(recipes) == FIRST
+    assert set(FIRST) < set(recipes)
 
 
 def test_a_recipe_that_is_not_there_is_named_with_its_neighbour() -> None:
     with pytest.raises(UnknownNameError) as refused:
         recipes["cleen"]
-    known = "clean, compressed, dirty, sparse, unicode-names"
+    known = ", ".join(recipes)
     assert str(refused.value) == f"no recipe 'cleen'; known: {known}\n  hint: did you mean 'clean'?"
 
 
@@ -59,8 +59,8 @@ def test_holes_are_what_no_piece_covers() -> None:
 
 
 def test_times_follow_from_the_path_and_fill_all_seven_digits() -> None:
-    assert times_of("a") == times_of("a") != times_of("b")
-    assert any((times_of(f"{number}").created or 0) % 10 for number in range(9))
+    assert usual_times("a") == usual_times("a") != usual_times("b")
+    assert any((usual_times(f"{number}").created or 0) % 10 for number in range(9))
 
 
 def test_manifests_are_the_same_each_time() -> None:
