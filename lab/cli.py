@@ -23,6 +23,8 @@ _VERBS = {
     "matrix": ("matrix", "The matrix of a run, in a layout of your choice."),
     "diff": ("diff", "Two runs side by side."),
     "gate": ("gate", "Yes or no: is a run no worse than its baseline?"),
+    "preflight": ("preflight", "Go or no-go: may guests be moved from one host to another?"),
+    "prove": ("prove", "Faults on purpose: is each invariant of a move shown to go red?"),
     "ntfs": ("ntfs", "Your own NTFS images against every driver."),
     "host": ("host", "Xen hosts: bring up, look inside, take down."),
     "guest": ("guest", "Guests of live runs: look inside."),

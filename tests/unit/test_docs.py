@@ -58,6 +58,9 @@ def test_generated_parts_are_put_where_a_page_asks_for_them(program: ModuleType)
     filled = program.make_reference.fill("# Title\n\n<!-- generated: scenario -->\n")
     assert "<!--" not in filled
     assert "| `guest_pause` | time (`500ms`, `5s`, `10m`) | `5s` |" in filled
+    assert "| `fsync` | time (`500ms`, `5s`, `10m`) | `5s` |" in filled
+    assert "| `iterations` | whole number | `1` |" in filled
+    assert "| `arrive` | [arrive](#arrive) |  |" in filled
     assert "| `userland` | `amd64`, `i386`; or a list | `amd64` |" in filled
     assert "| `zstd` | run | all |" in program.make_reference.fill("<!-- generated: packages -->")
     assert "## `lab doctor`" in program.make_reference.fill("<!-- generated: commands -->")

@@ -1,0 +1,106 @@
+"""Reaching a host that a user names: one of a live run, or one of their own by its libvirt URI. Only to ask."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from lab.deadline import Deadline
+from lab.errors import HostError, UsageError
+from lab.hosts.living import LiveHost, LiveRun, pick
+from lab.hypervisor import connect
+from lab.preflight.ask import Side
+from lab.process import Completed, last_line, run
+from lab.shell import Shell, SshNetwork, SshShell
+
+__all__ = ["Ssh", "reached", "ssh_of"]
+
+_SCHEMES = frozenset({"xen+ssh", "xen+libssh", "xen+libssh2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """A shell on a user's own machine, by their own ssh configuration; no password is ever asked for."""
+
+    words: tuple[str, ...]
+    name: str
+
+    def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        """Run a program there.
+
+        Raises:
+            HostError: ssh did not get there (it ended with 255, ssh(1)).
+            DeadlineError: it did not end in time.
+        """
+        done = run(*self.words, "--", shlex.join(argv), stdin=stdin, deadline=deadline)
+        if done.status == 255:
+            raise HostError(
+                f"{self.name}: no ssh connection: {last_line(done.stderr) or 'no reason given'}",
+                hint=f"try it yourself: {shlex.join((*self.words, 'true'))}",
+            )
+        return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)
+
+
+@contextmanager
+def reached(name: str, runs: Sequence[LiveRun], *, tag: str = "", deadline: Deadline) -> Iterator[Side]:
+    """The host that ``name`` means: one of ``runs``, or a libvirt URI such as ``xen+ssh://root@alpha/system``.
+
+    Raises:
+        UnknownNameError: no such host is up.
+        UsageError: several are, or the URI is none of a Xen host that ssh reaches.
+        HostError, DeadlineError: it does not answer.
+    """
+    if "://" in name:
+        words, short = ssh_of(name)
+        with connect(_quiet(name), deadline=deadline) as connection:
+            yield Side(short, Ssh(words, short), connection)
+        return
+    host = pick("host", name, [each for run in runs for each in run.hosts], run=tag)
+    with connect(f"xen+unix:///system?socket={host.config.parent / 'libvirt'}", deadline=deadline) as connection:
+        shells = _shells(host, runs)
+        yield Side(host.name, _shell(host.config, host.name), connection, shells.get)
+
+
+def ssh_of(uri: str) -> tuple[tuple[str, ...], str]:
+    """The ssh command for the host of a libvirt URI, and its name.
+
+    Raises:
+        UsageError: it is no such URI.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.path not in {"/system", "/"}:
+        raise UsageError(
+            f"{uri!r} is no Xen host that ssh reaches", hint="such as xen+ssh://root@alpha/system, or see lab host ls"
+        )
+    user, port = (("-l", parts.username) if parts.username else ()), _port(parts, uri)
+    options = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR")
+    return ("ssh", *options, *user, *port, parts.hostname), parts.hostname
+
+
+def _port(parts: SplitResult, uri: str) -> tuple[str, ...]:
+    try:
+        return ("-p", str(parts.port)) if parts.port else ()
+    except ValueError as wrong:
+        raise UsageError(f"{uri!r}: {wrong}") from wrong
+
+
+def _quiet(uri: str) -> str:
+    """The URI, by which libvirt's own ssh asks for no password either (https://libvirt.org/uri.html)."""
+    parts = urlsplit(uri)
+    asked = dict(parse_qsl(parts.query))
+    return parts._replace(query=urlencode({"no_tty": "1", **asked}, safe="/")).geturl()
+
+
+def _shell(config: Path, alias: str) -> SshShell:
+    # The run that brought it up holds the master connection; this is one more guest on it, and writes nothing.
+    return SshShell(SshNetwork(config.parent, Path(), ""), alias)
+
+
+def _shells(host: LiveHost, runs: Sequence[LiveRun]) -> dict[str, Shell]:
+    """The guests on a host that the lab's connection still reaches."""
+    guests = (guest for run in runs if run.tag == host.run for guest in run.guests)
+    return {one.name: _shell(one.config, one.name) for one in guests if one.host == host.name and one.answers}
