@@ -34,9 +34,12 @@ def birth(folder: Path) -> str:
     """A name for this very making of a finished thing.
 
     Two makings of one key are equal in what they are for, but not in their bytes; whatever is a difference to those
-    bytes, such as an overlay of a disk, names this in its own key.
+    bytes, such as an overlay of a disk, names this in its own key. Empty for what an older version of the lab made.
     """
-    return _birth_of(folder).read_text()
+    try:
+        return _birth_of(folder).read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _birth_of(final: Path) -> Path:

@@ -12,7 +12,8 @@ from lab.checks.downtime import PAUSES
 from lab.checks.invariants import INVARIANTS
 from lab.deadline import Deadline
 from lab.errors import GuestError, HostError
-from lab.guests.agent import Place, inject
+from lab.guests.agent import AgentConfig, Place, agent_report, inject
+from lab.guests.witness import Silent
 from lab.hypervisor import Connection, Domain, InterfaceSpec, device_xml
 from lab.scenario.cell import Limits
 from lab.shell import Shell
@@ -21,6 +22,7 @@ __all__ = ["FAULTS", "FREEZERS", "Fault", "Freezer", "Paused", "Scene", "faults_
 
 _KEEPSAKE = "/var/tmp/lab-keepsake"  # noqa: S108 - inside a guest that has no other users
 _LEAK = "/run/lab-fault-leak"
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ class Fault:
     """One fault. ``invariant`` is whom it must turn red, ``does`` what happens, in words.
 
     ``when`` is ``moving`` (between the two looks, while the guest moves or instead of the move) or ``arrived`` (after
-    the move, before the second look). ``fatal``: the guest is of no use afterwards. ``heal`` undoes it where it can
-    be undone; the next fault wants a guest without this one. ``settle`` is how many seconds must pass before the
-    second look can see it, and ``limits`` are those to judge by: a pause of 250 ms is no fault where 5 s are allowed.
+    the move, before the second look). ``fatal``: the guest, or what watches it from within, is of no use afterwards.
+    ``heal`` undoes it where it can be undone and does not pass by itself; the next fault wants a guest without this
+    one. ``settle`` is how many seconds must pass before the second look can see it, and ``limits`` are those to judge
+    by: a pause of 250 ms is no fault where 5 s are allowed. ``metered`` is for how many seconds the meter is to count
+    while it lasts: the guest's shell goes by the same network, so the second look has to come after it.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Fault:
     fatal: bool = False
     settle: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    metered: float = 0.0
 
 
 def _agent(fault: str, **words: object) -> Act:
@@ -145,8 +150,28 @@ def _vif_down(seconds: float) -> Act:
     return _on_host(script)
 
 
+def _stale_page(scene: Scene, deadline: Deadline) -> None:
+    """Put back the page that was written last: it is a whole round until it is written again, and would be right."""
+    memory = agent_report(scene.guest, verify=False, place=scene.agent, deadline=deadline).memory
+    if isinstance(memory, Silent):
+        raise GuestError(f"{scene.name}: its memory does not report: {memory.why}")
+    hot = max(1, int(memory.filled // _PAGE * AgentConfig().hot_share))
+    inject(scene.guest, "stale-page", {"page": (memory.written - 1) % hot}, place=scene.agent, deadline=deadline)
+
+
+# In the guest, in the background: once the new card is there, it gets the old one's address, and says so to all.
+_REJOIN = """
+echo 1 > /proc/sys/net/ipv4/conf/all/arp_notify
+(for try in $(seq 100); do
+  [ "$(cat /sys/class/net/eth0/address)" = MAC ] && /usr/local/sbin/lab-net && exit
+  sleep 0.2
+done) >/dev/null 2>&1 </dev/null &
+"""
+
+
 def _another_mac(scene: Scene, deadline: Deadline) -> None:
     kind = "pv"  # PV and PVH have the same card
+    scene.in_guest(_REJOIN.replace("MAC", _next_mac(scene.mac)), deadline)
     scene.domain.detach(device_xml(InterfaceSpec(scene.mac, scene.bridge), kind), deadline)
     scene.domain.attach(device_xml(InterfaceSpec(_next_mac(scene.mac), scene.bridge), kind), deadline)
 
@@ -197,10 +222,17 @@ FAULTS: tuple[Fault, ...] = (
         "reboot -f in the guest",
         _in_guest("(sleep 1; reboot -f) >/dev/null 2>&1 </dev/null &"),
         fatal=True,
+        settle=10.0,  # so that it is down, and whoever waits for its answer waits for the new one's
     ),
-    Fault("killed-process", "same-process", "SIGKILL to the agent's sentinel", _agent("kill", process="sentinel")),
-    Fault("flipped-page", "memory-intact", "one bit of one page flips", _agent("flip-page")),
-    Fault("stale-page", "memory-intact", "one page holds what it held before", _agent("stale-page")),
+    Fault(
+        "killed-process",
+        "same-process",
+        "SIGKILL to the agent's sentinel",
+        _agent("kill", process="sentinel"),
+        fatal=True,
+    ),
+    Fault("flipped-page", "memory-intact", "one bit of one page flips", _agent("flip-page"), fatal=True),
+    Fault("stale-page", "memory-intact", "one page holds what it held before", _stale_page, fatal=True),
     Fault(
         "changed-byte",
         "disk-at-rest",
@@ -212,6 +244,7 @@ FAULTS: tuple[Fault, ...] = (
         "disk-writes-in-flight",
         "writes to one region are confirmed and never made",
         _agent("drop-region"),
+        fatal=True,
         settle=8.0,
     ),
     Fault(
@@ -244,6 +277,7 @@ FAULTS: tuple[Fault, ...] = (
         "the guest's wall clock is set 2 s ahead",
         _agent("step-clock", seconds=2.0),
         _agent("step-clock", seconds=-2.0),
+        settle=6.0,  # the surest of the meter's last five looks counts, and there is one a second
     ),
     Fault(
         "clock-set-back",
@@ -258,7 +292,8 @@ FAULTS: tuple[Fault, ...] = (
         _in_guest(
             f"cd {_SOURCES} && old=$(cat current_clocksource) && echo $old > /run/lab-clocksource && "
             "for new in $(cat available_clocksource); do "
-            "[ $new = $old ] || { echo $new > current_clocksource; break; }; done"
+            "[ $new = $old ] || { echo $new > current_clocksource; break; }; done; "
+            '[ $(cat current_clocksource) != $old ] || { echo "$old is the only clocksource" >&2; exit 1; }'
         ),
         _in_guest(f"cat /run/lab-clocksource > {_SOURCES}/current_clocksource"),
     ),
@@ -301,10 +336,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "network-off",
         "reachable",
-        "the guest's vif is down for as long as it is looked at",
-        _vif_down(120.0),
+        "the guest's vif is down for as long as the meter counts",
+        _vif_down(16.0),
         when="arrived",
-        fatal=True,
+        settle=10.0,
+        metered=5.0,
     ),
 )
 """One or more for each invariant. ``not-cold`` is done by judging a live move as a cold one."""

@@ -23,9 +23,12 @@ from lab.guests.witness import DiskReport
 from lab.scenario.cell import Limits
 from lab.verdict import Check, Outcome
 
-__all__ = ["COLD", "INVARIANTS", "LIVE", "SAVE_RESTORE", "Invariant", "invariants_of", "move_checks"]
+__all__ = ["COLD", "INVARIANTS", "LIVE", "SAVE_RESTORE", "STEERABLE", "Invariant", "invariants_of", "move_checks"]
 
 COLD, SAVE_RESTORE, LIVE = "cold", "save-restore", "live"
+"""Kinds of moves; ``cold-shared`` is a cold one, whose disk happens to be seen by both hosts."""
+
+STEERABLE = "still-steerable"
 
 _RUNNING = frozenset({SAVE_RESTORE, LIVE})
 """Moves in which the guest lives on."""
@@ -210,7 +213,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     _one("kernel-log", _ALL, "the guest's kernel log since the look before the move", "inject a warning", _kernel_log),
     _one("hypervisor-log", _ALL, "xl dmesg of both hosts", "have Xen dump its registers", _hypervisor_log),
     _one("no-leak", _ALL, "what is on both hosts, before and after", "leave a loop device", _leak),
-    _one("still-steerable", _ALL, "libvirt on the target", "break the guest's shutdown", _steerable),
+    _one(STEERABLE, _ALL, "libvirt on the target", "break the guest's shutdown", _steerable),
 )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.deadline import Deadline
-from lab.errors import DeadlineError, GuestError, LabError
+from lab.errors import DeadlineError, GuestError, LabError, UnsupportedError
 from lab.events import emit, step
 from lab.guests.image import GuestImage
+from lab.guests.refusals import known_refusal, libxl_words
 from lab.guests.testinfra import testinfra_host
 from lab.hosts.host import Host
 from lab.hypervisor import (
@@ -21,6 +22,7 @@ from lab.hypervisor import (
     Domain,
     DomainSpec,
     GuestNotFoundError,
+    GuestRefusedError,
     InterfaceSpec,
     device_xml,
     domain_xml,
@@ -287,11 +289,27 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
         guest = Guest(name, request, spec, image, address, host, domain, host.shell, folder, held)
         undoing.callback(guest.undo)
         with step("start a guest", guest=name, host=host.name):
-            domain.start(deadline)
+            try:
+                domain.start(deadline)
+            except GuestRefusedError as refused:
+                raise _explained(refused, host) from refused
             guest.reconnect(deadline)
         yield guest
         if guest.frozen:
             undoing.pop_all()
+
+
+def _explained(refused: GuestRefusedError, host: Host) -> LabError:
+    """Libvirt says that libxl failed; why is in libxl's log."""
+    words = libxl_words(host, Deadline(20))
+    if not words:
+        return refused
+    message = "; ".join((refused.message, *words[-3:]))
+    known = known_refusal(words, host.facts)
+    if known is not None:
+        refusal, line = known
+        return UnsupportedError(f"{refused.message}: {line}: {refusal.because}", reason=refusal.reason)
+    return GuestError(message, hint=refused.hint)
 
 
 def _unplug(host: Host, serial: str) -> None:

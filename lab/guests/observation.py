@@ -33,9 +33,16 @@ echo modules=$(cut -d' ' -f1 /proc/modules | sort | tr '\n' ' ')
 pid=$(cat {_SENTINEL} 2>/dev/null)
 echo sentinel=$pid/$(sed -n 's/.*) [^ZX] //p' /proc/${{pid:-none}}/stat 2>/dev/null | cut -d' ' -f19)
 echo clocksource=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
+"""
+_FROM_DISK = rf"""
 sync
 echo keepsake=$(dd if={_KEEPSAKE} of={_COPY} iflag=direct bs=1M 2>/dev/null && sha256sum < {_COPY} | cut -c1-64)
 rm -f {_COPY}
+"""
+_FROM_NO_DISK = """
+echo keepsake=
+"""
+_LOG = """
 echo kernel_log=
 dmesg
 """
@@ -65,15 +72,18 @@ class Observation:
     kernel_log: tuple[str, ...]
 
 
-def observe(shell: Shell, *, deadline: Deadline) -> Observation:
+def observe(shell: Shell, *, disk: bool = True, deadline: Deadline) -> Observation:
     """Look inside a guest. ``keepsake`` is read past the page cache (open(2), O_DIRECT): it comes from the disk.
+
+    Without ``disk``, nothing is asked that a disk which does not answer would keep from coming; there is no keepsake.
 
     Raises:
         CommandError: the guest could not run the script.
         GuestError: its answer is cut short, or no answer to what was asked.
     """
     offset, error = clock_offset(shell, deadline=deadline)
-    said = shell.run("sh", "-c", _SCRIPT, deadline=deadline).check().stdout.decode("utf-8", "backslashreplace")
+    script = _SCRIPT + (_FROM_DISK if disk else _FROM_NO_DISK) + _LOG
+    said = shell.run("sh", "-c", script, deadline=deadline).check().stdout.decode("utf-8", "backslashreplace")
     head, marker, log = said.partition("kernel_log=\n")
     fields = dict(line.partition("=")[::2] for line in head.splitlines())
     missing = [*(name for name in _ASKED if name not in fields), *(() if marker else ("kernel_log",))]

@@ -140,7 +140,7 @@ def obtain_poised(
         image = stack.enter_context(obtain_guest_image(cache, request, keys, deadline=deadline))
         under = stack.enter_context(obtain_snapshot(cache, recipe, keys, ground.accelerator, deadline=deadline))
         key = fingerprint(
-            *("poised 1", birth(under.folder), image.disk.parent.name, birth(image.boot.folder)),
+            *("poised 1", _making(under.folder), image.disk.parent.name, _making(image.boot.folder)),
             *(image.init, asdict(request), readiness.key, readiness.shelf),
         )
 
@@ -236,6 +236,11 @@ def _return(
     # Its clock stood still meanwhile; nothing but its own kernel keeps it.
     set_clock(guest.shell, deadline=deadline)
     return guest
+
+
+def _making(folder: Path) -> str:
+    """Which making of what it is; things of an older version of the lab have no birth, and must not seem equal."""
+    return birth(folder) or folder.name
 
 
 def _name(key: str, request: GuestRequest) -> str:

@@ -27,9 +27,10 @@ def keep_host(host: Host, folder: Path, *, deadline: Deadline) -> None:
         (folder / f"{host.name}-console.log").write_bytes(host.console.read_bytes()[-400_000:])
     # One command, since each costs a quarter of a second.
     text = _try(lambda: host.shell.run("sh", "-c", f"xl dmesg; echo '{_CUT}'; {_LIBXL}", deadline=deadline).text)
-    head, _, tail = text.partition(f"{_CUT}\n")
+    head, cut, tail = text.partition(_CUT)
     (folder / f"{host.name}-xl-dmesg.log").write_text(head)
-    (folder / f"{host.name}-libxl.log").write_text(tail or head)
+    # Where it could not be asked, that goes for both.
+    (folder / f"{host.name}-libxl.log").write_text(tail.removeprefix("\n") if cut else head)
 
 
 def keep_journey(journey: Journey, path: Path) -> None:

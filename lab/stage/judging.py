@@ -6,25 +6,25 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab.checks.invariants import move_checks
+from lab.checks.invariants import STEERABLE, move_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
-from lab.errors import UsageError
+from lab.errors import GuestError, LabError, UsageError
 from lab.guests import moving
 from lab.guests.guest import Guest
 from lab.guests.observation import Observation, observe
+from lab.guests.refusals import known_refusal, libxl_words
 from lab.hosts.host import Host
 from lab.hypervisor import (
     MigrationDeadlineError,
-    MigrationError,
     MigrationRefusedError,
 )
 from lab.kernels.loading import Loading, load_modules
 from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
 from lab.stage.evidence import keep_guest, keep_host, keep_journey, keep_observation
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
-from lab.stage.travel import Travel
+from lab.stage.travel import Travel, state_on
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
@@ -44,41 +44,86 @@ def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, d
 
 
 def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path, deadline: Deadline) -> Verdict:
-    """Load modules, look, move, look again, load more, and put every invariant to what was seen."""
-    guest = prepared.guest
-    loadings = load_modules(guest.shell, request.modules.load, deadline=deadline)
-    travel = Travel(guest, prepared.target, request.how)
-    travel.depart(deadline)
-    keep_observation(travel.before, evidence / "before.txt")
-    keep_guest(guest, evidence, deadline=deadline)
-    try:
-        seconds = moving.move(guest, prepared.target, request.how, deadline=deadline)
-    except MigrationRefusedError as refused:
-        if refused.whereabouts.lives_once is False:
-            # Who refuses must leave the guest as it was.
-            return _verdict((_moved(refused.message),), prepared.facts)
-        return Verdict(Outcome.UNSUPPORTED, refused.message, (_moved(refused.message),), facts=prepared.facts)
-    except MigrationError as failed:
-        if isinstance(failed, MigrationDeadlineError):
-            prepared.source.disks.watch()
-            prepared.target.disks.watch()
-        return _verdict((_moved(failed.message),), prepared.facts)
-    travel.arrive(deadline)
-    keep_observation(travel.after, evidence / "after.txt")
-    more = load_modules(guest.shell, request.modules.load_after, deadline=deadline)
-    keep_guest(guest, evidence, deadline=deadline)
-    travel.steer(deadline)
-    keep_journey(travel.journey, evidence / "journey.json")
+    """Load modules, look, move, look again, load more, and put every invariant to what was seen; likewise on the way
+    back, if it goes there and back.
+    """
+    guest, modules = prepared.guest, request.modules
+    loadings = load_modules(guest.shell, modules.load, deadline=deadline)
+    checks: list[Check] = []
+    legs = ((prepared.source, prepared.target), (prepared.target, prepared.source))[: 2 if request.back else 1]
+    for number, (source, target) in enumerate(legs):
+        name, prefix = (("there", ""), ("back", "back:"))[number]
+        arrival = prepared.arrival if number == 0 else prepared.departure
+        travel = Travel(guest, target, request.how, changes=_changes(guest, arrival))
+        travel.depart(deadline)
+        keep_observation(travel.before, evidence / f"{name}-before.txt")
+        keep_guest(guest, evidence, deadline=deadline)
+        if number == 0:
+            checks += kernel_checks(guest.request, guest.image.boot.kernel.release, travel.before)
+            checks += loading_checks(loadings)
+            checks += (listed_check(loadings, travel.before),) if loadings else ()
+        try:
+            seconds = moving.move(guest, target, request.how, arrival=arrival, deadline=deadline)
+        except GuestError as failed:
+            moved = dataclasses.replace(_moved(failed.message), name=f"{prefix}migrated")
+            return _not_arrived(failed, (*checks, moved), (source, target), prepared)
+        try:
+            travel.arrive(deadline)
+        except LabError as lost:
+            if _lives(guest, (source, target)):
+                raise
+            moved = dataclasses.replace(_moved(f"{lost.message}; it has ended"), name=f"{prefix}migrated")
+            return _verdict((*checks, moved), prepared.facts)
+        keep_observation(travel.after, evidence / f"{name}-after.txt")
+        last = number == len(legs) - 1
+        more = load_modules(guest.shell, modules.load_after, deadline=deadline) if number == 0 else ()
+        keep_guest(guest, evidence, deadline=deadline)
+        if last:
+            travel.steer(deadline)
+        keep_journey(travel.journey, evidence / f"{name}-journey.json")
+        found = (
+            _moved("", seconds),
+            *(kernel_checks(guest.request, guest.image.boot.kernel.release, travel.after) if arrival else ()),
+            *(check for check in move_checks(travel.journey, prepared.limits) if last or check.name != STEERABLE),
+            *loading_checks(more, prefix="module-loads-after"),
+        )
+        checks += (dataclasses.replace(check, name=prefix + check.name) for check in found)
     for host in (prepared.source, prepared.target):
         keep_host(host, evidence, deadline=deadline)
-    checks = (
-        *kernel_checks(request.guest, guest.image.boot.kernel.release, travel.before),
-        *loading_checks(loadings),
-        *((listed_check(loadings, travel.before),) if loadings else ()),
-        _moved("", seconds),
-        *move_checks(travel.journey, prepared.limits),
-        *loading_checks(more, prefix="module-loads-after"),
-    )
+    return _verdict(tuple(checks), prepared.facts)
+
+
+def _changes(guest: Guest, arrival: moving.Arrival | None) -> frozenset[str]:
+    """Fields of its identity that the move means to change."""
+    return frozenset({"type"} if arrival is not None and arrival.request.type != guest.request.type else ())
+
+
+def _lives(guest: Guest, hosts: tuple[Host, Host]) -> bool:
+    """Whether a guest of which nothing was heard still runs; that a host has died is the lab's trouble."""
+    for host in hosts:
+        host.disks.watch()
+    return state_on(guest.host.connection, guest.name, Deadline(10)).executes
+
+
+def _not_arrived(
+    failed: GuestError, checks: tuple[Check, ...], hosts: tuple[Host, Host], prepared: PreparedMove
+) -> Verdict:
+    """The last of ``checks`` says so. A guest that has arrived and does not answer there has not arrived either."""
+    if isinstance(failed, MigrationDeadlineError):
+        for host in hosts:
+            host.disks.watch()
+    *before, moved = checks
+    held = all(check.outcome is Outcome.PASS for check in before)
+    # Who refuses must leave the guest as it was; and what was found before is not made good by a refusal.
+    if held and isinstance(failed, MigrationRefusedError) and failed.whereabouts.lives_once is not False:
+        return Verdict(Outcome.UNSUPPORTED, failed.message, (moved,), facts=prepared.facts)
+    if held and isinstance(failed, MigrationError) and failed.whereabouts.lives_once:
+        for host in hosts:
+            known = known_refusal(libxl_words(host, Deadline(20)), host.facts)
+            if known is not None:
+                refusal, line = known
+                reason = f"{refusal.reason}: {host.name}: {line}: {refusal.because}"
+                return Verdict(Outcome.UNSUPPORTED, reason, (moved,), facts=prepared.facts)
     return _verdict(checks, prepared.facts)
 
 

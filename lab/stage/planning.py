@@ -29,24 +29,31 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
     What cannot be built is left for the cell that needs it, which says so with its own name.
     """
     hosts: dict[str, HostRequest] = {}
+    arrivals: dict[GuestRequest, None] = {}
     pairs: dict[tuple[str, GuestRequest, str], tuple[HostRequest, Readiness]] = {}
     for cell in cells:
         ready = AS_BOOTED
         match cell.request:
             case MigrationRequest(source=host, target=target, guest=guest):
-                hosts[target.xen] = target
+                if "i386" in {host.dom0, target.dom0}:
+                    continue  # its cell finds out that there is no such host
+                hosts[target.name] = target
                 ready = WATCHED
+                arrivals.update({cell.request.arrive: None} if cell.request.arrive else {})
             case BootRequest(host=host, guest=guest):
                 pass
             case NtfsRequest(host=host, guest=guest):
                 ready = readiness()
-        hosts[host.xen] = host
-        pairs[host.xen, guest, ready.key] = (host, ready)
+        hosts[host.name] = host
+        pairs[host.name, guest, ready.key] = (host, ready)
     # Once, in this thread: the builders must not probe the accelerator side by side.
     _ = pool.accelerator
     embedded = [host for host in hosts.values() if not host.inventory]
     jobs = [partial(pool.make_image, host, deadline) for host in embedded]
-    jobs += [partial(_make_guest, cache, keys, guest, deadline) for guest in {guest: None for _, guest, _ in pairs}]
+    jobs += [
+        partial(_make_guest, cache, keys, guest, deadline)
+        for guest in {**{guest: None for _, guest, _ in pairs}, **arrivals}
+    ]
     _both(jobs, deadline)
     # One machine at a time: a host has two CPUs, and two hosts that boot took 146 s where one after the other took 75.
     boots = [partial(pool.make_snapshot, host, deadline) for host in embedded]

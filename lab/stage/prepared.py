@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab.guests.guest import Guest
+from lab.guests.moving import Arrival
 from lab.hosts.host import Host
 from lab.ntfs.drivers import Driver
 from lab.scenario.cell import Limits
@@ -24,13 +25,18 @@ class PreparedGuest:
 
 @dataclass(frozen=True)
 class PreparedMove:
-    """A guest on the source, and the target it goes to."""
+    """A guest on the source, and the target it goes to.
+
+    ``arrival`` is as what it arrives there, ``departure`` as what it comes back; None is as it is.
+    """
 
     guest: Guest
     source: Host
     target: Host
     facts: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    arrival: Arrival | None = None
+    departure: Arrival | None = None
 
 
 @dataclass(frozen=True)

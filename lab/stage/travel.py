@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lab.checks.invariants import LIVE, SAVE_RESTORE
+from lab.checks.invariants import COLD, LIVE, SAVE_RESTORE
 from lab.checks.journey import NOT_ASKED, Journey
 from lab.checks.steerable import steer
 from lab.checks.whereabouts import Sides
@@ -30,12 +30,16 @@ __all__ = ["AGENT", "Travel", "state_on"]
 T = TypeVar("T")
 
 AGENT = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
-"""Gentle: an emulated guest has one slow CPU, and all of the lab shares two. A round over so few regions takes 1.6 s, so
-that the wait for one is short. Emulation itself makes gaps of some 10 ms; the check of pauses wants to know of seconds.
+"""Gentle: an emulated guest has one slow CPU, and all of the lab shares two. A round over so few regions takes 1.6 s,
+so that the wait for one is short. Emulation itself makes gaps of some 10 ms; the check of pauses wants to know of
+seconds.
 """
 
 _WRITES = 4
 """Writes that must have ended after the arrival, before their times are judged."""
+
+_HANGS = 5.0
+"""Seconds from which on a write that is under way is not waited for."""
 
 _ROUND = AGENT.regions / AGENT.writes_per_second
 
@@ -45,13 +49,15 @@ class Travel:
     """A guest that is about to go from where it is to ``target``.
 
     :meth:`depart`, the move, :meth:`arrive`, :attr:`journey`. The meter runs on the target: before the move what it
-    sends crosses the network, afterwards it comes from next door.
+    sends crosses the network, afterwards it comes from next door. ``origin`` is for a guest that is at its target
+    already: the host that counts as the one it left.
     """
 
     guest: Guest
     target: Host
     how: str
     changes: frozenset[str] = frozenset()
+    origin: Host | None = None
     source: Host = field(init=False)
     before: Observation = field(init=False)
     after: Observation = field(init=False)
@@ -62,7 +68,7 @@ class Travel:
     _journey: Journey = field(init=False)
 
     def __post_init__(self) -> None:
-        self.source = self.guest.host
+        self.source = self.origin or self.guest.host
 
     @property
     def watched(self) -> bool:
@@ -102,8 +108,9 @@ class Travel:
             if not self.watched:
                 start_agent(self.guest.shell, AGENT, deadline=deadline)
                 start_meter(meter_shell, MeterConfig(self.guest.address.ip), deadline=deadline)
-            self.after = observe(self.guest.shell, deadline=deadline)
             agent = _ask(lambda: self._ask_agent(deadline))
+            # The agent tells of a disk that does not answer; whoever asked for a file on it would wait for ever.
+            self.after = observe(self.guest.shell, disk=not _disk_hangs(agent), deadline=deadline)
             meter = _ask(lambda: meter_report(meter_shell, since=_now(self._meter), deadline=deadline))
             _ask(lambda: stop_meter(meter_shell, deadline=deadline))
             traces = self._look_at_hosts(deadline)
@@ -114,7 +121,7 @@ class Travel:
                 identity(self.guest.domain.xml(deadline)),
             )
         self._journey = Journey(
-            how=self.how,
+            how=self.how if self.watched else COLD,
             guest=self.guest.name,
             home=self.target.name,
             before=self.before,
@@ -142,7 +149,8 @@ class Travel:
         pause(_ROUND)
         address, since = self.guest.address.ip, _boot(self._agent)
         report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
-        if not isinstance(report.disk, Silent) and report.disk.writes_after.count < _WRITES:
+        few = not isinstance(report.disk, Silent) and report.disk.writes_after.count < _WRITES
+        if few and not _disk_hangs(report):
             pause(_ROUND)
             report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
         return report
@@ -167,6 +175,12 @@ def _ask(question: Callable[[], T]) -> T | Silent:
         return question()
     except LabError as trouble:
         return Silent(trouble.message)
+
+
+def _disk_hangs(agent: AgentReport | Silent) -> bool:
+    if isinstance(agent, Silent) or isinstance(agent.disk, Silent):
+        return False
+    return agent.disk.in_flight is not None and agent.disk.in_flight > _HANGS
 
 
 def _now(meter: MeterReport | Silent) -> float:

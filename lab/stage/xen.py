@@ -16,6 +16,7 @@ from lab.events import emit, step
 from lab.guests import moving
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import obtain_guest_image
+from lab.guests.moving import Arrival
 from lab.guests.poised import AS_BOOTED, Readiness
 from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.host import Host
@@ -40,6 +41,7 @@ from lab.scenario.cell import (
 from lab.settings import Settings
 from lab.stage import judging
 from lab.stage.bench import Bench, readiness
+from lab.stage.dom0 import require_dom0
 from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.hosts import HostPool
 from lab.stage.planning import make_ahead
@@ -113,6 +115,8 @@ class XenStage:
         self._failed = False
         match cell.request:
             case MigrationRequest() as request:
+                for each in (request.source, request.target):
+                    require_dom0(each, self.cache, self.keys, deadline)
                 with self._life() as life:
                     network = life.enter_context(self.pool.private_network(deadline))
                     guest = self._placed(
@@ -120,7 +124,8 @@ class XenStage:
                     )
                     target = life.enter_context(self.pool.own(request.target, network=network, deadline=deadline))
                     facts = _kernel_facts(guest.image.boot.kernel)
-                    yield PreparedMove(guest, guest.host, target, facts, cell.limits)
+                    arrival, departure = self._arrivals(life, guest, request, deadline)
+                    yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure)
             case BootRequest() as request:
                 with self._life() as life:
                     guest = self._placed(life, request.host, request.guest, request.modules, deadline)
@@ -219,6 +224,19 @@ class XenStage:
         if wanted:
             push_modules(guest.shell, guest.image.boot.kernel, wanted, deadline=deadline)
         return guest
+
+    def _arrivals(
+        self, life: ExitStack, guest: Guest, request: MigrationRequest, deadline: Deadline
+    ) -> tuple[Arrival | None, Arrival | None]:
+        """As what the guest arrives, with the modules of that kernel on its disk, and as what it comes back."""
+        if request.arrive is None:
+            return None, None
+        image = life.enter_context(obtain_guest_image(self.cache, request.arrive, self.keys, deadline=deadline))
+        wanted = (*request.modules.load, *request.modules.load_after)
+        if wanted and image.boot.kernel.release != guest.image.boot.kernel.release:
+            # Its package manager will not install them; beside those of the kernel that runs they harm nobody.
+            push_modules(guest.shell, image.boot.kernel, wanted, deadline=deadline)
+        return Arrival(request.arrive, image), Arrival(guest.request, guest.image)
 
     @contextmanager
     def _guest(self, host: Host, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from lab.deadline import Deadline
 from lab.errors import HostError
 from lab.stage.evidence import keep_host, keep_observation
@@ -18,16 +20,29 @@ def soon() -> Deadline:
     return Deadline(10)
 
 
-def test_a_hosts_console_and_logs_are_kept(tmp_path: Path) -> None:
+CUT = "---- lab: the next log ----\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "xen", "libxl"),
+    [
+        (f"(XEN) hello\n{CUT}libxl: well\nlibxl: done\n", "(XEN) hello\n", "libxl: well\nlibxl: done"),
+        (f"(XEN) hello\n{CUT}", "(XEN) hello\n", ""),
+        (f"{CUT}libxl: well\n", "", "libxl: well"),
+    ],
+    ids=["both", "no log of libxl's", "no xl"],
+)
+def test_a_hosts_console_and_logs_are_kept(tmp_path: Path, said: str, xen: str, libxl: str) -> None:
     console = tmp_path / "console.log"
     console.write_bytes(b"x" * 500_000 + b"(XEN) the end\n")
-    script = FakeShell({"sh -c xl dmesg": "(XEN) hello\n", "sh -c tail *": "libxl: well\n"})
+    script = FakeShell({"sh -c xl dmesg; echo '---- lab: the next log ----'; tail *": said})
     host = dataclasses.replace(fake_host("xen-4.17", tmp_path, FakeHypervisor(), script=script), console=console)
     folder = tmp_path / "evidence"
     folder.mkdir()
     keep_host(host, folder, deadline=soon())
-    assert (folder / "xen-4.17-xl-dmesg.log").read_text() == "(XEN) hello"
-    assert (folder / "xen-4.17-libxl.log").read_text() == "libxl: well"
+    assert len(script.asked) == 1
+    assert (folder / "xen-4.17-xl-dmesg.log").read_text() == xen
+    assert (folder / "xen-4.17-libxl.log").read_text() == libxl
     kept = (folder / "xen-4.17-console.log").read_bytes()
     assert len(kept) == 400_000
     assert kept.endswith(b"(XEN) the end\n")

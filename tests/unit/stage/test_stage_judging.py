@@ -1,122 +1,34 @@
-"""What becomes of a cell: checks put to guests that are not there, and blame only where it was seen twice."""
+"""What becomes of a move: every check put to what was seen, and blame only for what is the product's."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.deadline import Deadline
-from lab.debian.kernel import Kernel
-from lab.errors import HostError
-from lab.guests.guest import Address, Guest, start_guest
-from lab.guests.image import BootFiles, GuestImage
+from lab.errors import GuestError, HostError
+from lab.guests.moving import Arrival
 from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
-from lab.scenario.cell import (
-    GuestRequest,
-    HostRequest,
-    KernelRequest,
-    MigrationRequest,
-    ModulesRequest,
-)
-from lab.stage.judging import judge_move, state_on
+from lab.scenario.cell import HostRequest, Limits, MigrationRequest, ModulesRequest
+from lab.stage.judging import judge_move
 from lab.stage.prepared import PreparedMove
-from lab.testing.host import FakeDisks, FakeNetwork, fake_host
-from lab.testing.hypervisor import FakeHypervisor
-from lab.testing.shell import Answer, FakeShell, Reply
+from lab.stage.travel import state_on
+from lab.testing.shell import Answer
 from lab.verdict import Outcome, Verdict
 from tests.unit.guests.observations import HEALTHY
+from tests.unit.stage.travellers import GUEST, NAME, Pair, agent_says, pair, soon
 
-NAME = "web32-f00d-10"
-GUEST = GuestRequest("web32", "bookworm", "i386", KernelRequest("trixie"))
+__all__ = ["pair"]
+
 MODULES = ModulesRequest(load=("loop", "fuse"), load_after=("isofs",))
 SOURCE, TARGET = HostRequest("source", "4.14"), HostRequest("target", "4.20")
 FACTS = {"kernel_version": HEALTHY.release}
-
-
-def soon() -> Deadline:
-    return Deadline(20)
-
-
-def said(**changes: Any) -> str:
-    """What the guest says of itself, in the words of its script."""
-    seen = replace(HEALTHY, **changes)
-    lines = {
-        "boot_id": seen.boot_id,
-        "uptime": seen.uptime,
-        "release": seen.release,
-        "machine": seen.machine,
-        "bits": seen.bits,
-        "modules": " ".join(sorted(seen.modules)),
-        "sentinel": seen.sentinel,
-        "clocksource": seen.clocksource,
-        "keepsake": seen.keepsake,
-    }
-    return "\n".join([*(f"{name}={value}" for name, value in lines.items()), "kernel_log=", *seen.kernel_log]) + "\n"
-
-
-def guest_script(answers: Mapping[str, Reply | Sequence[Reply]] | None = None, **changes: Any) -> FakeShell:
-    """A guest's shell."""
-    return FakeShell(
-        {
-            **(answers or {}),
-            "date *": f"{time.time():.9f}",
-            "modprobe *": "",
-            "sh -c grep -q *": "live",
-            "sh -c *echo boot_id=*": said(**changes),
-        }
-    )
-
-
-@dataclass
-class Pair:
-    """Two hosts and a guest on the first. ``before`` and ``after`` are its shells here and there."""
-
-    source: FakeHypervisor
-    target: FakeHypervisor
-    prepared: PreparedMove
-    before: FakeShell
-    after: FakeShell
-
-    @property
-    def guest(self) -> Guest:
-        return self.prepared.guest
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    hypervisors, hosts, shells = [], [], []
-    for version, uptime in (("4.14", 61.25), ("4.20", 95.5)):
-        name = f"xen-{version}"
-        (tmp_path / name).mkdir()
-        hypervisor = FakeHypervisor(uri=f"fake:///{name}")
-        script = FakeShell(
-            {
-                "mkdir *": "",
-                "mount *": "",
-                "timeout 5 *": "",
-                "sh -c cat *": "boots\n",
-                "sh -c xl dmesg": "(XEN) well\n",
-            }
-        )
-        host = fake_host(name, tmp_path / name, hypervisor, script=script)
-        assert isinstance(host.network, FakeNetwork)
-        shell = host.network.scripts[NAME] = guest_script(uptime=uptime)
-        hypervisors.append(hypervisor)
-        hosts.append(host)
-        shells.append(shell)
-    disk = tmp_path / "image.raw"
-    disk.touch()
-    kernel = Kernel(tmp_path, HEALTHY.release, "6.12.57-1", "amd64")
-    image = GuestImage(disk, BootFiles("b00t", kernel, tmp_path), "/sbin/init")
-    with start_guest(NAME, hosts[0], GUEST, image, Address(10), tmp_path, deadline=soon()) as guest:
-        move = PreparedMove(guest, hosts[0], hosts[1], facts=FACTS)
-        yield Pair(hypervisors[0], hypervisors[1], move, shells[0], shells[1])
 
 
 @pytest.fixture
@@ -126,41 +38,58 @@ def evidence(tmp_path: Path) -> Path:
     return folder
 
 
-def request(how: str = "live", modules: ModulesRequest = MODULES) -> MigrationRequest:
-    return MigrationRequest(SOURCE, TARGET, GUEST, how, modules)
+def request(how: str = "live", modules: ModulesRequest = MODULES, *, back: bool = False) -> MigrationRequest:
+    return MigrationRequest(SOURCE, TARGET, GUEST, how, modules, back=back)
+
+
+def prepared(pair: Pair, **more: Any) -> PreparedMove:
+    return PreparedMove(pair.guest, pair.hosts[0], pair.hosts[1], FACTS, **more)
+
+
+def judged(pair: Pair, evidence: Path, asked: MigrationRequest | None = None, **more: Any) -> Verdict:
+    return judge_move(asked or request(), prepared(pair, **more), evidence, soon())
 
 
 def red(verdict: Verdict) -> set[str]:
     return {check.name for check in verdict.checks if check.outcome is not Outcome.PASS}
 
 
+BEFORE = ["kernel-release", "kernel-architecture", "userland-bits"]
+LOADED = ["module-loads:loop", "module-loads:fuse", "modules-listed"]
+LIVE = [
+    "running-on-target",
+    "gone-from-source",
+    "same-boot",
+    "uptime-grows",
+    "same-process",
+    "memory-intact",
+    "disk-at-rest",
+    "disk-writes-in-flight",
+    "io-moves",
+    "network-gap",
+    "tcp-survives",
+    "guest-pause",
+    "clock",
+    "clock-monotonic",
+    "clocksource",
+    "identity",
+    "modules-kept",
+    "kernel-log",
+    "hypervisor-log",
+    "no-leak",
+    "still-steerable",
+]
+
+
 def test_a_good_move_passes_every_check_and_leaves_its_evidence(pair: Pair, evidence: Path) -> None:
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    verdict = judged(pair, evidence)
     assert (verdict.outcome, red(verdict), verdict.reason, verdict.facts) == (Outcome.PASS, set(), "", FACTS)
-    assert [check.name for check in verdict.checks] == [
-        "kernel-release",
-        "kernel-architecture",
-        "userland-bits",
-        "module-loads:loop",
-        "module-loads:fuse",
-        "modules-listed",
-        "migrated",
-        "running-on-target",
-        "gone-from-source",
-        "same-boot",
-        "uptime-grows",
-        "same-process",
-        "disk-at-rest",
-        "clock",
-        "clocksource",
-        "identity",
-        "modules-kept",
-        "kernel-log",
-        "module-loads-after:isofs",
-    ]
+    names = [check.name for check in verdict.checks]
+    assert names == [*BEFORE, *LOADED, "migrated", *LIVE, "module-loads-after:isofs"]
     assert sorted(path.name for path in evidence.iterdir()) == [
-        "after.txt",
-        "before.txt",
+        "there-after.txt",
+        "there-before.txt",
+        "there-journey.json",
         f"{NAME}-on-xen-4.14-console.log",
         f"{NAME}-on-xen-4.14.xml",
         f"{NAME}-on-xen-4.20-console.log",
@@ -170,15 +99,30 @@ def test_a_good_move_passes_every_check_and_leaves_its_evidence(pair: Pair, evid
         "xen-4.20-libxl.log",
         "xen-4.20-xl-dmesg.log",
     ]
-    assert (evidence / "xen-4.20-xl-dmesg.log").read_text() == "(XEN) well"
-    assert f"boot_id: {HEALTHY.boot_id}" in (evidence / "after.txt").read_text().splitlines()
+    assert (evidence / "xen-4.20-xl-dmesg.log").read_text() == "(XEN) well\n"
+    assert (evidence / "xen-4.20-libxl.log").read_text() == "libxl: well"
+    assert f"boot_id: {HEALTHY.boot_id}" in (evidence / "there-after.txt").read_text().splitlines()
+    journey = json.loads((evidence / "there-journey.json").read_text())
+    assert journey["steering"] == {"done": ["paused", "resumed", "answered", "shut down"], "trouble": ""}
+
+
+def test_everybody_is_asked_in_turn_and_the_guest_is_steered_last(pair: Pair, evidence: Path) -> None:
+    judged(pair, evidence)
+    steps = [line for line in pair.log if line.startswith("guest: ")]
+    assert steps == [
+        "guest: load modules",
+        "guest: look inside",
+        "guest: look inside",
+        "guest: load modules",
+        "guest: stop the agent",
+        "guest: answer",
+    ]
 
 
 @pytest.mark.parametrize(
     ("changes", "broken"),
     [
         ({"boot_id": "other"}, {"same-boot"}),
-        ({"sentinel": "431/"}, {"same-process"}),
         ({"keepsake": ""}, {"disk-at-rest"}),
         ({"modules": frozenset({"ext4", "loop"})}, {"modules-kept"}),
         ({"kernel_log": (*HEALTHY.kernel_log, "[ 99.0] Kernel panic - not syncing")}, {"kernel-log"}),
@@ -187,48 +131,114 @@ def test_a_good_move_passes_every_check_and_leaves_its_evidence(pair: Pair, evid
 def test_a_fault_on_the_way_fails_the_cell_by_the_name_of_its_check(
     pair: Pair, evidence: Path, changes: Mapping[str, Any], broken: set[str]
 ) -> None:
-    pair.after.answers = guest_script(uptime=95.5, **changes).answers
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    pair.in_guest(1, {"uptime": 95.5, **changes})
+    verdict = judged(pair, evidence)
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, broken)
     assert verdict.reason.startswith(f"{min(broken)}: fail (expected ")
 
 
+def test_an_agent_that_does_not_live_to_tell_fails_the_cell(pair: Pair, evidence: Path) -> None:
+    pair.on_host(1, "ask the agent", agent_says(61.0, 130), Answer(1, stderr="Connection refused\n"))
+    verdict = judged(pair, evidence)
+    lost = {"same-process", "memory-intact", "disk-writes-in-flight", "io-moves", "guest-pause", "clock-monotonic"}
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, lost)
+    assert "no answer (status 1): Connection refused" in verdict.reason
+
+
+def test_limits_are_those_of_the_scenario(pair: Pair, evidence: Path) -> None:
+    verdict = judged(pair, evidence, limits=Limits(network_gap=1.0, guest_pause=1.0))
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"network-gap", "guest-pause"})
+
+
 def test_a_source_that_keeps_the_guest_fails_the_cell(pair: Pair, evidence: Path) -> None:
     pair.source.faults.leave_source = True
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    verdict = judged(pair, evidence)
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"gone-from-source"})
 
 
 def test_a_module_that_does_not_load_after_the_move_is_named(pair: Pair, evidence: Path) -> None:
-    fails = {"modprobe isofs": Answer(1, stderr="modprobe: FATAL: no isofs\n")}
-    pair.after.answers = guest_script(fails, uptime=95.5).answers
-    assert red(judge_move(request(), pair.prepared, evidence, soon())) == {"module-loads-after:isofs"}
+    fails = {"sh -c *modprobe * sh isofs": "modprobe: status 1: modprobe: FATAL: no isofs\n"}
+    pair.shells[1].answers = {**pair.shells[1].answers, **fails}
+    verdict = judged(pair, evidence)
+    assert red(verdict) == {"module-loads-after:isofs"}
+    assert "modprobe: status 1: modprobe: FATAL: no isofs" in verdict.reason
 
 
 def test_a_move_without_modules_asks_nothing_of_modules_to_load(pair: Pair, evidence: Path) -> None:
-    verdict = judge_move(request(modules=ModulesRequest()), pair.prepared, evidence, soon())
-    assert not [check.name for check in verdict.checks if check.name.startswith(("module-loads", "modules-listed"))]
+    verdict = judged(pair, evidence, request(modules=ModulesRequest()))
+    assert [check.name for check in verdict.checks] == [*BEFORE, "migrated", *LIVE]
+    assert "guest: load modules" not in pair.log
+
+
+@pytest.mark.parametrize("how", ["cold", "cold-shared"])
+def test_a_guest_that_was_off_is_judged_by_where_it_boots(pair: Pair, evidence: Path, how: str) -> None:
+    pair.off_and_on()
+    verdict = judged(pair, evidence, request(how))
+    assert (verdict.outcome, red(verdict)) == (Outcome.PASS, set())
+    names = {check.name for check in verdict.checks}
+    assert {"new-boot", "reachable", "io-moves", "no-leak"} <= names
+    assert not {"same-boot", "memory-intact", "network-gap"} & names
+
+
+def test_a_cold_guest_that_was_never_off_fails(pair: Pair, evidence: Path) -> None:
+    verdict = judged(pair, evidence, request("cold"))
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"new-boot"})
+
+
+def test_an_arrival_is_judged_by_the_kernel_that_it_arrives_with(pair: Pair, evidence: Path) -> None:
+    pair.off_and_on()
+    image = replace(pair.guest.image, boot=replace(pair.guest.image.boot, key="0ther"))
+    other = replace(image, boot=replace(image.boot, kernel=replace(image.boot.kernel, release="6.1.0-cloud-amd64")))
+    arrival = Arrival(replace(GUEST, type="pvh"), other)
+    verdict = judged(pair, evidence, request("cold"), arrival=arrival)
+    # Its type may change; but it came back with the kernel that it had.
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"kernel-release"})
+    assert verdict.reason == "kernel-release: fail (expected 6.1.0-cloud-amd64, observed 6.12.57-cloud-amd64)"
+
+
+def test_there_and_back_is_judged_twice_and_steered_once(pair: Pair, evidence: Path) -> None:
+    pair.in_guest(0, {"uptime": 61.25}, {"uptime": 120.0})
+    verdict = judged(pair, evidence, request(back=True))
+    assert (verdict.outcome, red(verdict), verdict.reason) == (Outcome.PASS, set(), "")
+    names = [check.name for check in verdict.checks]
+    there = [name for name in LIVE if name != "still-steerable"]
+    back = [f"back:{name}" for name in ("migrated", *LIVE)]
+    assert names == [*BEFORE, *LOADED, "migrated", *there, "module-loads-after:isofs", *back]
+    assert pair.guest.host is pair.hosts[0]
+    assert pair.log.count("guest: stop the agent") == 1
+    assert {path.name for path in evidence.glob("*-journey.json")} == {"there-journey.json", "back-journey.json"}
 
 
 NO_SUPPORT = "this function is not supported by the connection driver: virDomainMigratePerform3Params"
+REFUSED = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, NO_SUPPORT)
 
 
 def test_what_the_driver_cannot_do_is_unsupported_in_its_own_words(pair: Pair, evidence: Path) -> None:
-    pair.source.faults.refuse["migrate"] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, NO_SUPPORT)
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    pair.source.faults.refuse["migrate"] = REFUSED
+    verdict = judged(pair, evidence)
     assert verdict.outcome is Outcome.UNSUPPORTED
     assert verdict.reason == (
         f"fake:///xen-4.14: guest {NAME}: migrate to fake:///xen-4.20: {NO_SUPPORT}; "
         f"{NAME} is running on fake:///xen-4.14, absent on fake:///xen-4.20"
     )
     assert red(verdict) == {"migrated"}
-    assert state_on(pair.prepared.source.connection, NAME, soon()) is DomainState.RUNNING
+    assert state_on(pair.hosts[0].connection, NAME, soon()) is DomainState.RUNNING
+
+
+def test_a_refusal_makes_nothing_good_that_was_broken_before(pair: Pair, evidence: Path) -> None:
+    pair.source.faults.refuse["migrate"] = REFUSED
+    pair.shells[0].answers = {
+        "sh -c *modprobe * sh loop fuse": "modprobe: status 1: no loop\nlive\n",
+        **{command: reply for command, reply in pair.shells[0].answers.items() if "loop" not in command},
+    }
+    verdict = judged(pair, evidence)
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"module-loads:loop", "migrated"})
 
 
 def test_a_refusal_that_costs_the_guest_its_life_is_a_failure(
     pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair.source.faults.refuse["migrate"] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, NO_SUPPORT)
+    pair.source.faults.refuse["migrate"] = REFUSED
     enter = pair.source.enter
 
     def kill_first(verb: str) -> bool:
@@ -237,17 +247,95 @@ def test_a_refusal_that_costs_the_guest_its_life_is_a_failure(
         return enter(verb)
 
     monkeypatch.setattr(pair.source, "enter", kill_first)
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    verdict = judged(pair, evidence)
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
     assert f"{NAME} is shut off on fake:///xen-4.14, absent on fake:///xen-4.20" in verdict.reason
 
 
+def test_a_way_back_that_is_refused_is_unsupported_only_if_the_way_there_was_good(pair: Pair, evidence: Path) -> None:
+    pair.target.faults.refuse["migrate"] = REFUSED
+    verdict = judged(pair, evidence, request(back=True))
+    assert (verdict.outcome, red(verdict)) == (Outcome.UNSUPPORTED, {"back:migrated"})
+
+
+def test_what_broke_on_the_way_there_is_told_when_the_way_back_is_refused(pair: Pair, evidence: Path) -> None:
+    pair.target.faults.refuse["migrate"] = REFUSED
+    pair.in_guest(1, {"uptime": 95.5, "keepsake": ""})
+    verdict = judged(pair, evidence, request(back=True))
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"disk-at-rest", "back:migrated"})
+
+
 def test_a_move_that_fails_is_a_failure_with_the_whereabouts(pair: Pair, evidence: Path) -> None:
     pair.target.bridges = frozenset()
-    verdict = judge_move(request(), pair.prepared, evidence, soon())
+    verdict = judged(pair, evidence)
     assert (verdict.outcome, red(verdict), verdict.facts) == (Outcome.FAIL, {"migrated"}, FACTS)
     assert "bridge xenbr0 does not exist" in verdict.reason
     assert f"{NAME} is running on fake:///xen-4.14, absent on fake:///xen-4.20" in verdict.reason
+
+
+def dying(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest ends as soon as it has arrived."""
+    receive = pair.target.receive
+
+    def receive_and_end(record: Any, source: Any, plan: Any) -> None:
+        receive(record, source, plan)
+        pair.target.end(pair.target.record(NAME))
+
+    monkeypatch.setattr(pair.target, "receive", receive_and_end)
+    pair.dom0s[1].answers = {**pair.dom0s[1].answers, "timeout 5 *": Answer(124)}
+
+
+def test_a_guest_that_ends_as_it_arrives_is_a_failure(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying(pair, monkeypatch)
+    verdict = judged(pair, evidence)
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
+    lost = f"{NAME} on xen-4.20: it ended before it answered; console: boots"
+    assert verdict.reason == f"migrated: fail (expected libvirt reports success, observed {lost})"
+
+
+CUT_OFF = {"sh -c *echo boot_id=*": HostError(f"{NAME}: connection lost: no reason given")}
+
+
+def test_a_guest_that_ends_while_it_is_looked_at_is_a_failure(pair: Pair, evidence: Path) -> None:
+    pair.source.faults.lose_guest = True
+    pair.shells[1].answers = {**pair.shells[1].answers, **CUT_OFF}
+    verdict = judged(pair, evidence)
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
+    assert verdict.reason == (
+        "migrated: fail (expected libvirt reports success, "
+        f"observed {NAME}: connection lost: no reason given; it has ended)"
+    )
+
+
+def test_a_guest_that_lives_and_cannot_be_asked_blames_nobody(pair: Pair, evidence: Path) -> None:
+    pair.shells[1].answers = {**pair.shells[1].answers, **CUT_OFF}
+    with pytest.raises(HostError, match=f"^{NAME}: connection lost: no reason given$"):
+        judged(pair, evidence)
+
+
+def test_a_guest_that_ends_since_its_host_has_died_is_the_labs_trouble(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying(pair, monkeypatch)
+    ended = pair.target.end
+
+    def end(record: Any) -> None:
+        pair.disks(1).dead = "xen-4.20: QEMU ended with status -9"
+        ended(record)
+
+    monkeypatch.setattr(pair.target, "end", end)
+    with pytest.raises(HostError, match=r"^xen-4\.20: QEMU ended with status -9$"):
+        judged(pair, evidence)
+
+
+@pytest.mark.parametrize("does", ["start the meter", "traces", "ask the agent"])
+def test_a_look_before_the_move_that_fails_blames_nobody(pair: Pair, evidence: Path, does: str) -> None:
+    pair.on_host(1, does, GuestError("nobody there"))
+    with pytest.raises(GuestError, match=r"^nobody there$"):
+        judged(pair, evidence)
+    assert state_on(pair.hosts[0].connection, NAME, soon()) is DomainState.RUNNING
 
 
 @pytest.fixture
@@ -266,8 +354,7 @@ def test_a_move_that_hangs_since_a_host_has_died_is_the_labs_trouble(
     pair: Pair, evidence: Path, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.source.faults.hang.add("migrate")
-    disks = getattr(pair.prepared, end).disks
-    assert isinstance(disks, FakeDisks)
+    disks = pair.disks(("source", "target").index(end))
     enter = pair.source.enter
 
     def die(verb: str) -> bool:
@@ -278,7 +365,7 @@ def test_a_move_that_hangs_since_a_host_has_died_is_the_labs_trouble(
     monkeypatch.setattr(pair.source, "enter", die)
     try:
         with pytest.raises(HostError, match=f"^{end}: QEMU ended with status -9$"):
-            judge_move(request(), pair.prepared, evidence, soon())
+            judged(pair, evidence)
     finally:
         pair.source.release()
 
@@ -287,8 +374,7 @@ def test_a_move_that_hangs_since_a_host_has_died_is_the_labs_trouble(
 def test_a_move_that_only_hangs_is_the_products_failure(pair: Pair, evidence: Path) -> None:
     pair.source.faults.hang.add("migrate")
     try:
-        verdict = judge_move(request(), pair.prepared, evidence, soon())
+        verdict = judged(pair, evidence)
     finally:
         pair.source.release()
     assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
-
