@@ -379,9 +379,11 @@ def _claim(reports: Path, name: str, *, tries: int) -> Path:
 
 
 def _label(command: str) -> str:
-    """What the run is of, for its name: ``compare``, the first scenario file of the command line, or ``run``."""
+    """What the run is of, for its name: ``compare``, ``prove``, the first scenario file named, or ``run``."""
     if re.match(r"lab (?:-\S+ )*ntfs compare\b", command):
         return "compare"
+    if re.match(r"lab (?:-\S+ )*prove\b", command):
+        return "prove"
     found = re.search(r"([A-Za-z0-9_-]+)\.lab\.yaml", command)
     return found[1][:40] if found else "run"
 

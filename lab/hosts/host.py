@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lab.deadline import Deadline
 from lab.hypervisor import Connection
 from lab.matrix.model import HostFacts
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["DiskShelf", "Host"]
+__all__ = ["DiskShelf", "Host", "Throttle"]
 
 
 class DiskShelf(Protocol):
@@ -27,6 +27,15 @@ class DiskShelf(Protocol):
 
     def watch(self) -> None:
         """Raise HostError if the host itself has died."""
+        ...
+
+
+@runtime_checkable
+class Throttle(Protocol):
+    """What some shelves can do besides: hold back the disks on them."""
+
+    def throttle(self, serial: str, bytes_per_second: int, *, deadline: Deadline) -> None:
+        """Let the disk take no more writes than that; 0 is without a limit."""
         ...
 
 

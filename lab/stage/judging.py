@@ -18,6 +18,7 @@ from lab.guests.refusals import known_refusal, libxl_words
 from lab.hosts.host import Host
 from lab.hypervisor import (
     MigrationDeadlineError,
+    MigrationError,
     MigrationRefusedError,
 )
 from lab.kernels.loading import Loading, load_modules

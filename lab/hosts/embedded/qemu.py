@@ -201,6 +201,16 @@ class Machine:
             f"{self.name}: unplug {serial}", lambda: self._drop(serial, deadline), deadline=deadline, interval=0.05
         )
 
+    def throttle(self, serial: str, bytes_per_second: int, *, deadline: Deadline) -> None:
+        """Let a plugged disk take no more writes than that; 0 is without a limit.
+
+        A first request gets through, and the next one waits as many seconds as it has bytes over the limit. Reads are
+        not slowed down; the limits that QEMU wants besides are off at 0.
+        """
+        limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
+        arguments = {"id": f"disk-{serial}", "bps_wr": bytes_per_second, **limits}
+        self.qmp.execute("block_set_io_throttle", arguments, deadline=deadline)
+
     def _drop(self, serial: str, deadline: Deadline) -> bool:
         try:
             self.qmp.execute("blockdev-del", {"node-name": f"node-{serial}"}, deadline=deadline)
