@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a program of its own, no part of a package
-"""The parts of the reference that the code knows best: keys of scenario files and verbs of the command line.
+"""The parts of the reference that the code knows best: keys of scenario files, verbs of the command line, invariants.
 
 A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
 ``python docs/make_reference.py scenario``.
@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from lab import commands as verbs
+from lab.checks.faults import faults_of
+from lab.checks.invariants import INVARIANTS
 from lab.doctor import requirements
 from lab.scenario import model
 
@@ -191,7 +193,22 @@ def packages() -> str:
     return "\n".join(("| package | for | Debian | why |", "|---|---|---|---|", *rows))
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"scenario": scenario, "commands": commands, "packages": packages}
+def invariants() -> str:
+    """A row an invariant: its checks, the moves it holds for, how it is found out, and the faults that break it."""
+    rows = []
+    for one in INVARIANTS:
+        checks = ", ".join(f"`{check}`" for check in one.checks)
+        faults = "; ".join(f"`{fault.name}`: {_cell(fault.does)}" for fault in faults_of(one.name)) or "**unproven**"
+        rows.append(f"| `{one.name}` | {checks} | {', '.join(sorted(one.applies))} | {_cell(one.how)} | {faults} |")
+    return "\n".join(("| invariant | checks | holds for | how | faults |", "|---|---|---|---|---|", *rows))
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "scenario": scenario,
+    "commands": commands,
+    "packages": packages,
+    "invariants": invariants,
+}
 
 if __name__ == "__main__":
     print(PARTS[sys.argv[1]]())  # noqa: T201 - a program that prints

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from lab.errors import LabError, UnknownNameError
 from lab.scenario.cell import Limits
 from lab.verdict import Check, Outcome
 
-__all__ = ["CONTROL", "Proof", "chosen", "prove", "red_checks", "unproven", "way_of"]
+__all__ = ["CONTROL", "Proof", "chosen", "in_order", "prove", "red_checks", "unproven", "way_of"]
 
 CONTROL = "none"
 """The name of the fault that is none: whoever is red without one proves nothing with one."""
@@ -92,6 +92,12 @@ def chosen(names: Sequence[str]) -> tuple[Fault, ...]:
     order = [one.name for one in INVARIANTS]
     faults = sorted(FAULTS, key=lambda fault: order.index(fault.invariant))
     return tuple(fault for fault in faults if not names or {fault.name, fault.invariant} & set(names))
+
+
+def in_order(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+    """In the order of the invariants, the control last."""
+    order = [fault.name for fault in chosen(())]
+    return tuple(sorted(proofs, key=lambda proof: len(order) if proof.control else order.index(proof.fault)))
 
 
 def way_of(fault: Fault | None) -> str:

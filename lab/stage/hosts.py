@@ -164,8 +164,9 @@ class HostPool:
         name = request.name
         if name in self._up:
             return self._alive(name)
+        network = self.network  # made before the first host, so that it goes after the last
         life = self._stack.enter_context(ExitStack())
-        host = life.enter_context(self._embedded(request, self.network, deadline))
+        host = life.enter_context(self._embedded(request, network, deadline))
         self._seen[name] = host.facts
         self._up[name] = (host, life)
         return host

@@ -63,6 +63,11 @@ def test_generated_parts_are_put_where_a_page_asks_for_them(program: ModuleType)
     assert "| `arrive` | [arrive](#arrive) |  |" in filled
     assert "| `userland` | `amd64`, `i386`; or a list | `amd64` |" in filled
     assert "| `zstd` | run | all |" in program.make_reference.fill("<!-- generated: packages -->")
+    invariants = program.make_reference.fill("<!-- generated: invariants -->")
+    flipped = "`flipped-page`: one bit of one page flips; `stale-page`: one page holds what it held before"
+    how = "the agent's pattern of pages and generations"
+    assert f"| `memory-intact` | `memory-intact` | live, save-restore | {how} | {flipped} |" in invariants
+    assert "unproven" not in invariants
     assert "## `lab doctor`" in program.make_reference.fill("<!-- generated: commands -->")
 
 

@@ -221,3 +221,33 @@ def test_mounts_are_read_with_their_blanks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "read_bytes", lambda _path: table)
     assert mounts.mounts_in(Path("/x")) == (Path("/x/a b/c"), Path("/x/a b"))
     assert mounts.mounts_in(tmp_path) == ()
+
+
+def test_a_machine_that_lives_keeps_its_place_and_the_next_of_its_name_gets_another(cache: Cache) -> None:
+    with run_folder(cache) as run:
+        first = run.place("xen-4.20")
+        assert (first.folder, first.sockets) == (run.path / "xen-4.20", run.sockets / "xen-4.20")
+        assert first.tag == run.tag
+        (first.folder / "disk.qcow2").touch()
+        (first.sockets / "qmp").touch()
+        second = run.place("xen-4.20")
+        assert (second.folder, second.sockets) == (run.path / "xen-4.20.2", run.sockets / "xen-4.20.2")
+        (second.sockets / "qmp").touch()
+        assert run.place("xen-4.20").folder.name == "xen-4.20.3"
+        assert run.place("xen-4.14").folder.name == "xen-4.14"
+        assert (first.folder / "disk.qcow2").exists()
+
+
+def test_a_place_is_used_again_once_its_machine_is_gone_and_nothing_of_it_is_left(cache: Cache) -> None:
+    with run_folder(cache) as run:
+        first = run.place("xen-4.20")
+        (first.sockets / "qmp").touch()
+        second = run.place("xen-4.20")
+        (second.sockets / "qmp").touch()
+        (first.folder / "console.log").touch()
+        (first.sockets / "lab").touch()
+        (first.sockets / "qmp").unlink()
+        again = run.place("xen-4.20")
+        assert again == first
+        assert [*again.folder.iterdir(), *again.sockets.iterdir()] == []
+        assert (second.sockets / "qmp").exists()

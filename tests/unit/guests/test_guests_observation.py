@@ -132,7 +132,7 @@ class LocalShell:
         changes = {
             "/run/lab-sentinel": f"{self.folder}/sentinel",
             "/var/tmp/lab-keepsake": f"{self.folder}/keepsake",  # noqa: S108 - the guest's path
-            "/proc/sys/vm/drop_caches": f"{self.folder}/dropped",
+            "/run/lab-keepsake": f"{self.folder}/copy",
             "sync": "echo >/dev/null",
             "dmesg": "echo '[ 1.0] a log'",
         }
@@ -150,7 +150,7 @@ def here(tmp_path: Path) -> Iterator[LocalShell]:
         subprocess.run(("kill", sentinel.read_text().strip()), check=False, stderr=subprocess.DEVNULL, timeout=20)
 
 
-def test_the_questions_are_ones_that_linux_answers(here: LocalShell, tmp_path: Path) -> None:
+def test_the_questions_are_ones_that_linux_answers(here: LocalShell) -> None:
     seen = observe(here, deadline=soon())
     assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert (seen.release, seen.machine, seen.bits) == (os.uname().release, os.uname().machine, 64)
@@ -160,7 +160,6 @@ def test_the_questions_are_ones_that_linux_answers(here: LocalShell, tmp_path: P
     assert seen.modules == {line.split()[0] for line in loaded}
     assert seen.kernel_log == ("[ 1.0] a log",)
     assert abs(seen.clock_offset) <= seen.clock_error + 0.001
-    assert (tmp_path / "dropped").read_text() == "3\n"  # the keepsake is then read from the disk
 
 
 def started(pid: int) -> str:
@@ -199,6 +198,19 @@ def test_a_keepsake_is_random_and_told_by_its_sum(here: LocalShell, tmp_path: Pa
     assert seen.keepsake == sha256(content).hexdigest()
     (tmp_path / "keepsake").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert observe(here, deadline=soon()).keepsake != seen.keepsake
+    assert not (tmp_path / "copy").exists()
+
+
+def test_of_a_disk_that_hangs_nothing_is_asked(here: LocalShell) -> None:
+    write_keepsake(here, mib=1, deadline=soon())
+    seen = observe(here, disk=False, deadline=soon())
+    assert (seen.keepsake, seen.kernel_log) == ("", ("[ 1.0] a log",))
+    shell = FakeShell({"date *": "1700000000.0", "sh -c *": SAID})
+    for disk in (True, False):
+        observe(shell, disk=disk, deadline=soon())
+    asked = [words for words in shell.commands if words.startswith("sh ")]
+    assert ["iflag=direct" in words for words in asked] == [True, False]
+    assert ["\nsync\n" in words for words in asked] == [True, False]
 
 
 def test_a_guest_without_a_keepsake_has_none(here: LocalShell) -> None:

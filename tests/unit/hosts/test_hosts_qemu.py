@@ -317,6 +317,17 @@ def test_a_disk_that_is_not_there_cannot_be_unplugged(programs: Programs, tmp_pa
         machine.unplug("x", deadline=soon())
 
 
+def test_a_disk_is_held_back_and_let_go(programs: Programs, tmp_path: Path) -> None:
+    qemu = FakeQmp(tmp_path / "qmp")
+    with started(programs, tmp_path, qemu) as machine:
+        machine.throttle("web32-xvda", 1, deadline=soon())
+        machine.throttle("web32-xvda", 0, deadline=soon())
+    none = {"bps": 0, "bps_rd": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+    assert qemu.executed == [
+        ("block_set_io_throttle", {"id": "disk-web32-xvda", "bps_wr": limit, **none}) for limit in (1, 0)
+    ]
+
+
 def test_memory_is_written_from_a_stopped_machine_which_then_ends(programs: Programs, tmp_path: Path) -> None:
     states = [{"status": "setup"}, {"status": "active"}, {"status": "completed"}]
     qemu = FakeQmp(tmp_path / "qmp", {"query-migrate": states})

@@ -285,6 +285,37 @@ def dying(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.dom0s[1].answers = {**pair.dom0s[1].answers, "timeout 5 *": Answer(124)}
 
 
+LOGDIRTY = "xc: Failed to enable logdirty: 22: Invalid argument"
+
+
+def logs(pair: Pair, host: int, line: str) -> None:
+    """What libxl has logged on a host."""
+    stamped = f"2026-11-22 10:00:00.000+0000: {line}\n"
+    pair.dom0s[host].answers = {**pair.dom0s[host].answers, "sh -c grep -hE *": stamped}
+
+
+def test_a_failure_whose_cause_is_known_by_the_hosts_own_words_is_unsupported(pair: Pair, evidence: Path) -> None:
+    pair.target.bridges = frozenset()
+    logs(pair, 0, LOGDIRTY)
+    verdict = judged(pair, evidence)
+    assert (verdict.outcome, red(verdict)) == (Outcome.UNSUPPORTED, {"migrated"})
+    assert verdict.reason.startswith(f"no-log-dirty-mode: xen-4.14: {LOGDIRTY}: its hypervisor is built without ")
+
+
+def test_a_failure_with_words_that_nobody_knows_is_one(pair: Pair, evidence: Path) -> None:
+    pair.target.bridges = frozenset()
+    logs(pair, 0, "libxl: error: libxl_dom_save.c: domain 3: saving domain failed")
+    assert judged(pair, evidence).outcome is Outcome.FAIL
+
+
+def test_a_known_cause_makes_nothing_good_that_was_broken_before_nor_a_lost_guest(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs(pair, 1, LOGDIRTY)
+    dying(pair, monkeypatch)
+    assert judged(pair, evidence).outcome is Outcome.FAIL
+
+
 def test_a_guest_that_ends_as_it_arrives_is_a_failure(
     pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

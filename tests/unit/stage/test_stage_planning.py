@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
+from lab.guests.poised import AS_BOOTED, Readiness
 from lab.process import run
-from lab.stage.planning import _both
+from lab.scenario.cell import (
+    BootRequest,
+    Cell,
+    GuestRequest,
+    HostRequest,
+    KernelRequest,
+    MigrationRequest,
+    ModulesRequest,
+    NtfsRequest,
+    Request,
+)
+from lab.stage.bench import readiness
+from lab.stage.planning import _both, make_ahead
+from lab.stage.watched import WATCHED
 
 
 def test_all_is_made_and_two_at_a_time() -> None:
@@ -56,3 +73,118 @@ def test_the_deadline_ends_what_is_still_being_made() -> None:
 
 def test_nothing_to_make_is_nothing_done() -> None:
     _both([], Deadline(1))
+
+
+@dataclass
+class Pool:
+    """What is asked of the hosts, in order; ``lacking`` is what cannot be made."""
+
+    made: list[str] = field(default_factory=list)
+    lacking: frozenset[str] = frozenset()
+
+    @property
+    def accelerator(self) -> str:
+        self.made.append("accelerator")
+        return "tcg"
+
+    def make_image(self, host: HostRequest, deadline: Deadline) -> None:
+        self._make(f"image {host.name}", deadline)
+
+    def make_snapshot(self, host: HostRequest, deadline: Deadline) -> None:
+        self._make(f"snapshot {host.name}", deadline)
+
+    def make_poised(self, host: HostRequest, guest: GuestRequest, ready: Readiness, deadline: Deadline) -> None:
+        self._make(f"{guest.name} on {host.name}, {READY.get(ready.key, ready.key)}", deadline)
+
+    def _make(self, what: str, deadline: Deadline) -> None:
+        deadline.check(what)
+        self.made.append(what)
+        if what in self.lacking:
+            raise HostError(f"{what}: cannot be made")
+
+
+READY = {AS_BOOTED.key: "as booted", WATCHED.key: "watched", readiness().key: "bench"}
+WEB = GuestRequest("web", "bookworm", "i386", KernelRequest("trixie"))
+NTFS = GuestRequest("ntfs", "trixie", "amd64", KernelRequest("trixie"), system="probe")
+OLD, NEW = HostRequest("source", "4.14"), HostRequest("target", "4.20")
+LISTED = HostRequest("target", "4.20", inventory="rack-7")
+NOTHING: Any = None
+
+
+def ahead(monkeypatch: pytest.MonkeyPatch, *requests: Request, pool: Pool | None = None) -> list[str]:
+    """What is made for cells with those requests: first what two make at a time, in no order, then the rest."""
+    pool = pool or Pool()
+
+    @contextmanager
+    def image(_cache: object, request: GuestRequest, _keys: object, *, deadline: Deadline) -> Iterator[None]:
+        deadline.check(request.name)
+        pool.made.append(f"guest {request.name} {request.kernel.release}")
+        yield
+
+    monkeypatch.setattr("lab.stage.planning.obtain_guest_image", image)
+    cells = [Cell("s.lab.yaml", str(n), "s", "boot", {}, request) for n, request in enumerate(requests)]
+    make_ahead(NOTHING, NOTHING, pool, cells, deadline=Deadline(20))  # type: ignore[arg-type] # as much as is used
+    first, *rest = pool.made
+    assert first == "accelerator"
+    ahead = [line for line in rest if line.startswith(("image", "guest"))]
+    assert rest[: len(ahead)] == ahead
+    return [*sorted(ahead), *rest[len(ahead) :]]
+
+
+def test_a_migration_wants_both_hosts_and_a_watched_guest_on_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, cold = (MigrationRequest(OLD, NEW, WEB, how) for how in ("live", "cold"))
+    assert ahead(monkeypatch, live, cold) == [
+        "guest web trixie",
+        "image xen-4.14",
+        "image xen-4.20",
+        "snapshot xen-4.20",
+        "snapshot xen-4.14",
+        "web on xen-4.14, watched",
+    ]
+
+
+def test_as_what_a_guest_arrives_is_an_image_and_nothing_that_is_booted(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrive = replace(WEB, kernel=KernelRequest("forky"))
+    made = ahead(monkeypatch, MigrationRequest(OLD, NEW, WEB, "cold", arrive=arrive))
+    assert made[:2] == ["guest web forky", "guest web trixie"]
+    assert [line for line in made if " on " in line] == ["web on xen-4.14, watched"]
+
+
+def test_the_same_guest_is_frozen_once_for_each_thing_that_is_done_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ahead(
+        monkeypatch,
+        BootRequest(OLD, WEB),
+        MigrationRequest(OLD, NEW, WEB, "live"),
+        BootRequest(OLD, WEB, ModulesRequest(("loop",))),
+        NtfsRequest(NEW, NTFS, "ntfs3", "basic"),
+        NtfsRequest(NEW, NTFS, "ntfs-3g", "sparse"),
+        BootRequest(NEW, WEB),
+    )
+    assert [line for line in made if " on " in line] == [
+        "web on xen-4.14, as booted",
+        "web on xen-4.14, watched",
+        "ntfs on xen-4.20, bench",
+        "web on xen-4.20, as booted",
+    ]
+    assert made.count("guest web trixie") == 1
+
+
+def test_hosts_of_an_inventory_are_there_already_and_hide_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ahead(monkeypatch, BootRequest(NEW, WEB), BootRequest(LISTED, WEB))
+    assert made == ["guest web trixie", "image xen-4.20", "snapshot xen-4.20", "web on xen-4.20, as booted"]
+    assert ahead(monkeypatch, BootRequest(LISTED, WEB), BootRequest(NEW, WEB)) == made
+
+
+def test_for_a_dom0_that_does_not_exist_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ahead(monkeypatch, MigrationRequest(replace(OLD, dom0="i386"), NEW, WEB, "live")) == []
+
+
+def test_what_cannot_be_booted_is_left_to_its_cell_and_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(lacking=frozenset({"snapshot xen-4.14", "web on xen-4.14, as booted", "image xen-4.14"}))
+    made = ahead(monkeypatch, BootRequest(OLD, WEB), BootRequest(NEW, WEB), pool=pool)
+    assert made[-4:] == [
+        "snapshot xen-4.14",
+        "snapshot xen-4.20",
+        "web on xen-4.14, as booted",
+        "web on xen-4.20, as booted",
+    ]

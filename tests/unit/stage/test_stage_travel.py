@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_few_writes_are_waited_for_once_more(pair: Pair) -> None:
 
 
 def test_a_write_that_does_not_end_is_not_waited_for_and_nobody_asks_for_a_file(pair: Pair) -> None:
-    none = {"count": 0, "max": None, "p95": None, "last": [], "since": 80.0}
+    none: dict[str, Any] = {"count": 0, "max": None, "p95": None, "last": [], "since": 80.0}
     stuck = agent_says(91.0, 150, disk={"fsync_after": none, "in_flight": 9.0, "verified": None})
     pair.on_host(1, "ask the agent", agent_says(61.0, 130), stuck)
     pair.in_guest(1, {"uptime": 95.5, "keepsake": ""})

@@ -1,0 +1,117 @@
+"""The same move again and again, for a downtime that is more than one number."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import suppress
+
+from lab.checks.downtime import PAUSES, Calibration, Downtime, Iteration, downtime
+from lab.checks.faults import Scene, pause_for
+from lab.checks.journey import Journey, heartbeat_of
+from lab.deadline import Deadline
+from lab.errors import GuestError, LabError, UsageError
+from lab.events import step
+from lab.guests import moving
+from lab.guests.agent import agent_report
+from lab.guests.guest import Guest
+from lab.guests.meter import MeterConfig, MeterReport, meter_report, start_meter, stop_meter
+from lab.guests.witness import AgentReport, Silent
+from lab.hosts.host import Host
+from lab.hypervisor import MigrationRefusedError
+from lab.stage.travel import Travel
+from lab.wait import pause
+
+__all__ = ["iteration_of", "repeated"]
+
+_SETTLE = 1.5
+"""Seconds after a move or a pause: an answer is missed only after one, and the heartbeat must have beaten again."""
+
+
+def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
+    """Make ``iterations`` of a move: the one that ``first`` has seen, and more of it, returning in between unmeasured.
+
+    The guest must have arrived and not been steered; it is at its target again afterwards. Both meters are then
+    calibrated on pauses there. Where the way back is refused, the figure is withheld and says so.
+
+    Raises:
+        UsageError: the guest does not live on in such a move; it has no downtime, but an uptime.
+        MigrationError: a move did not arrive.
+        LabError: the agent or the meter cannot be asked.
+    """
+    if not first.watched:
+        raise UsageError(f"{first.guest.name}: a {first.how} move has no downtime to repeat", hint="how: live")
+    course = _Course(first.guest, first.source, first.target, first.how)
+    done = [iteration_of(first.journey)]
+    refused: tuple[str, ...] = ()
+    with step("repeat the move", guest=first.guest.name, iterations=iterations):
+        start_meter(first.target.shell, MeterConfig(first.guest.address.ip), deadline=deadline)
+        try:
+            while len(done) < iterations and not refused:
+                try:
+                    moving.move(first.guest, first.source, first.how, deadline=deadline)
+                except MigrationRefusedError as no:
+                    refused = (f"the way back was refused: {no.message}",)
+                    break
+                done.append(course.go(deadline))
+            calibrations = [course.calibrate(seconds, deadline) for seconds in PAUSES]
+        finally:
+            with suppress(LabError):  # what went wrong before is what counts
+                stop_meter(first.target.shell, deadline=deadline)
+    found = downtime(done, calibrations, accelerator=first.target.accelerator)
+    return dataclasses.replace(found, withheld=(*found.withheld, *refused))
+
+
+def iteration_of(seen: Journey) -> Iteration:
+    """What both meters say of one move.
+
+    Raises:
+        GuestError: one of them says nothing.
+    """
+    if isinstance(seen.meter, Silent):
+        raise GuestError(f"{seen.guest}: the meter is silent: {seen.meter.why}")
+    if isinstance(seen.agent_after, Silent):
+        raise GuestError(f"{seen.guest}: the agent is silent: {seen.agent_after.why}")
+    return Iteration(_gap(seen.agent_after), seen.meter.gap)
+
+
+class _Course:
+    """From ``source`` to ``target``, and there."""
+
+    def __init__(self, guest: Guest, source: Host, target: Host, how: str) -> None:
+        self._guest, self._source, self._target, self._how = guest, source, target, how
+
+    def go(self, deadline: Deadline) -> Iteration:
+        """Move once, between two looks of both meters."""
+        agent, meter = self._look(0.0, 0.0, deadline)
+        moving.move(self._guest, self._target, self._how, deadline=deadline)
+        pause(_SETTLE)
+        agent, meter = self._look(agent.now.boot, meter.now, deadline)
+        return Iteration(_gap(agent), meter.gap)
+
+    def calibrate(self, seconds: float, deadline: Deadline) -> Calibration:
+        """Pause the guest where it is, between two looks of both meters."""
+        agent, meter = self._look(0.0, 0.0, deadline)
+        scene = Scene(self._guest.domain, self._guest.shell, self._guest.host.shell)
+        paused = pause_for(scene, seconds, deadline)
+        pause(_SETTLE)
+        agent, meter = self._look(agent.now.boot, meter.now, deadline)
+        return Calibration(seconds, paused.least, paused.most, _gap(agent), meter.gap)
+
+    def _look(self, boot: float, now: float, deadline: Deadline) -> tuple[AgentReport, MeterReport]:
+        agent = agent_report(self._guest.shell, since=boot, verify=False, deadline=deadline)
+        meter = meter_report(self._target.shell, since=now, deadline=deadline)
+        return agent, meter
+
+
+def _gap(agent: AgentReport) -> float:
+    """The longest gap of the heartbeat of that time.
+
+    Raises:
+        GuestError: it does not beat, or there were so many that the longest may be lost.
+    """
+    beats = heartbeat_of(agent)
+    if isinstance(beats, Silent):
+        raise GuestError(f"the heartbeat is silent: {beats.why}")
+    if beats.forgotten:
+        raise GuestError("the heartbeat had so many gaps that some are lost")
+    return beats.longest

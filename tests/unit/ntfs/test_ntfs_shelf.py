@@ -1,0 +1,79 @@
+"""A shelf that is in use takes more volumes, and none of them where another one is or was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.deadline import Deadline
+from lab.errors import DeadlineError
+from lab.ntfs.manifest import Manifest
+from lab.ntfs.shelf import SHELF_BYTES, Shelf
+from lab.ntfs.specimen import Specimen
+from lab.ntfs.volumes import State
+
+MIB = 1 << 20
+GAP = 16 * MIB
+"""More than a kernel reads ahead (a disk's read_ahead_kb is 128 KiB unless somebody sets it)."""
+
+
+def specimen(folder: Path, name: str, *pieces: bytes) -> Specimen:
+    path = folder / name
+    path.write_bytes(b"".join(pieces))
+    return Specimen(name, path, 512, State.CLEAN, Manifest(()))
+
+
+def read(shelf: Shelf, name: str) -> bytes:
+    place = shelf.places[name]
+    with shelf.disk.open("rb") as disk:
+        disk.seek(place.offset)
+        return disk.read(place.size)
+
+
+@pytest.mark.parametrize("size", [512, GAP - 512, GAP, GAP + 512], ids=["small", "under", "even", "over"])
+def test_between_two_volumes_there_is_always_a_gap(tmp_path: Path, size: int) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    first = specimen(tmp_path, "a.img", b"a" * 512)
+    with first.path.open("r+b") as file:
+        file.truncate(size)
+    one = shelf.put(first, Deadline(10))
+    other = shelf.put(specimen(tmp_path, "b.img", b"b" * 512), Deadline(10))
+    assert one.offset == GAP
+    assert other.offset >= one.offset + size + GAP
+    assert other.offset % GAP == 0
+
+
+def test_what_is_put_on_it_while_it_is_in_use_is_seen_by_who_has_it_open(tmp_path: Path) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    first = shelf.put(specimen(tmp_path, "a.img", b"a" * 1000), Deadline(10))
+    size, inode = shelf.disk.stat().st_size, shelf.disk.stat().st_ino
+    with shelf.disk.open("rb") as guest:  # as QEMU has it
+        guest.seek(first.offset)
+        assert guest.read(1000) == b"a" * 1000
+        second = shelf.put(specimen(tmp_path, "b.img", b"b" * 1000), Deadline(10))
+        guest.seek(second.offset)
+        assert guest.read(1000) == b"b" * 1000
+    # The guest was told its size when it got it.
+    assert (shelf.disk.stat().st_size, shelf.disk.stat().st_ino) == (size, inode) == (SHELF_BYTES, inode)
+    assert read(shelf, "a.img") == b"a" * 1000
+
+
+def test_a_volume_that_is_there_is_not_put_again(tmp_path: Path) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    one = specimen(tmp_path, "a.img", b"a" * 1000)
+    place = shelf.put(one, Deadline(10))
+    one.path.write_bytes(b"c" * 1000)
+    assert shelf.put(one, Deadline(10)) is place
+    assert read(shelf, "a.img") == b"a" * 1000
+
+
+def test_where_a_copy_was_broken_off_nothing_else_is_put(tmp_path: Path) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    late = Deadline(3, clock=iter(range(100)).__next__)  # each look at the clock takes a second of it
+    with pytest.raises(DeadlineError):
+        shelf.put(specimen(tmp_path, "a.img", *[b"a" * MIB] * 4), late)
+    assert shelf.places == {}
+    zeros = specimen(tmp_path, "b.img", bytes(4 * MIB - 1), b"b")
+    shelf.put(zeros, Deadline(10))
+    assert read(shelf, "b.img") == bytes(4 * MIB - 1) + b"b"

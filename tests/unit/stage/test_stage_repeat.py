@@ -1,0 +1,92 @@
+"""A move made again and again: what is measured, what is not, and when there is no figure."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.checks.downtime import Iteration
+from lab.errors import GuestError, UsageError
+from lab.guests.moving import move
+from lab.hypervisor import binding
+from lab.hypervisor.binding import Said
+from lab.stage.repeat import iteration_of, repeated
+from lab.stage.travel import Travel
+from tests.unit.checks.journeys import GOOD
+from tests.unit.stage.travellers import Pair, agent_says, meter_says, pair, soon
+
+__all__ = ["pair"]
+
+PAUSES = ("1.0 1.05 1.30 1.35", "1.0 1.05 2.05 2.1", "1.0 1.05 6.05 6.1")
+
+
+def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Travel:
+    """A guest that has moved once, and what both meters say of it from then on."""
+    monkeypatch.setattr("lab.stage.repeat.pause", lambda _seconds: None)
+    travel = Travel(pair.guest, pair.hosts[1], "live")
+    travel.depart(soon())
+    move(pair.guest, pair.hosts[1], "live", deadline=soon())
+    travel.arrive(soon())
+    # Before each move the guest is on the source; the pauses come once it stays on the target.
+    calm, moves, pauses = agent_says(100.0, 200), (1.2, 1.4), (0.3, 1.04, 5.05)
+    there = [_beats(gap) for gap in moves] + [word for gap in pauses for word in (calm, _beats(gap))]
+    silences = [word for gap in (*moves, *pauses) for word in (meter_says(600.0), _silence(gap + 0.02))]
+    for shell, said in zip(pair.shells, ((calm,), there), strict=True):
+        shell.answers = {**shell.answers, "python3 /run/lab-agent.py report *": said}
+    pair.on_host(1, "ask the meter", *silences)
+    pair.dom0s[1]._turns.clear()
+    pair.dom0s[1].answers = {"sh -c *xl pause*": PAUSES, **pair.dom0s[1].answers}
+    return travel
+
+
+def _beats(longest: float) -> str:
+    gaps = [{"at": 110.0, "boot": longest, "mono": longest}]
+    return agent_says(130.0, 300, heartbeat={"gaps": gaps})
+
+
+def _silence(seconds: float) -> str:
+    return meter_says(630.0, udp={"silences": [{"at": 610.0, "seconds": seconds}], "missed_in_a_row": 0})
+
+
+def test_every_move_there_counts_and_no_move_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    first = iteration_of(travel.journey)
+    pair.log.clear()
+    found = repeated(travel, 3, soon())
+    assert found.iterations == (first, Iteration(1.2, 1.2 + 0.02), Iteration(1.4, 1.4 + 0.02))
+    assert [(each.asked, each.guest) for each in found.calibrations] == [(0.25, 0.3), (1.0, 1.04), (5.0, 5.05)]
+    assert [complaint for each in found.calibrations for complaint in each.complaints()] == []
+    assert "3 iterations of at least 30" in found.withheld
+    assert pair.guest.host.name == "xen-4.20"
+    assert pair.log[-1] == "xen-4.20: stop the meter"
+
+
+def test_a_way_back_that_is_refused_withholds_the_figure(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    no = "this function is not supported by the connection driver: virDomainMigratePerform3Params"
+    pair.target.faults.refuse["migrate"] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, no)
+    pair.shells[1].answers = {
+        **pair.shells[1].answers,
+        "python3 /run/lab-agent.py report *": _beats(1.0),
+    }
+    found = repeated(travel, 30, soon())
+    assert len(found.iterations) == 1
+    assert found.withheld[-1].startswith("the way back was refused: fake:///xen-4.20: guest web32-f00d-10: migrate")
+    assert found.headline.startswith("withheld (n=1): 1 iterations of at least 30; ")
+    assert pair.guest.host.name == "xen-4.20"
+
+
+def test_a_cold_move_has_no_downtime(pair: Pair) -> None:
+    with pytest.raises(UsageError, match=r"^web32-f00d-10: a cold move has no downtime to repeat\n  hint: how: live$"):
+        repeated(Travel(pair.guest, pair.hosts[1], "cold"), 3, soon())
+
+
+def test_a_meter_that_says_nothing_measures_nothing() -> None:
+    from dataclasses import replace
+
+    from lab.guests.witness import Silent
+
+    assert iteration_of(GOOD) == Iteration(1.2, 1.3)
+    with pytest.raises(GuestError, match=r"^web32: the meter is silent: gone$"):
+        iteration_of(replace(GOOD, meter=Silent("gone")))
+    with pytest.raises(GuestError, match=r"^web32: the agent is silent: gone$"):
+        iteration_of(replace(GOOD, agent_after=Silent("gone")))
