@@ -46,7 +46,7 @@ REFUSALS = (
     ),
     Refusal(
         "no-shadow-paging",
-        re.compile(r"(libxl: .*(hap|shadow).*|xc: .*shadow.*)", re.IGNORECASE),
+        re.compile(r"(libxl: .*\b(hap|shadow)\b.*|xc: .*\bshadow\b.*)", re.IGNORECASE),
         _lacks_shadow,
         "this guest is asked for with shadow paging, and the hypervisor is built without it (virt_caps of `xl info`)",
     ),

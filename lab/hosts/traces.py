@@ -17,8 +17,8 @@ export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 xl list -v | while read -r name id rest; do
   case "$id" in ''|ID|0) ;; *) echo "tenant $id $name $rest" ;; esac
 done
-xenstore-ls -f / | sed 's/ = .*//' |
-  grep -E '^/(vm/[^/]+|libxl/[0-9]+|local/domain/[0-9]+(/backend/[^/]+/[0-9]+/[^/]+)?)$' | sed 's/^/xenstore /'
+xenstore-ls -f / |
+  sed -nE 's#^(/(vm/[^/ ]+|libxl/[0-9]+|local/domain/[0-9]+(/backend/[^/ ]+/[0-9]+/[^/ ]+)?)) = .*#xenstore \1#p'
 for net in /sys/class/net/*; do
   case "${net##*/}" in vif*|tap*|vnet*) echo "interface ${net##*/}" ;; esac
 done

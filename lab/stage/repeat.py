@@ -14,11 +14,11 @@ from lab.events import step
 from lab.guests import moving
 from lab.guests.agent import agent_report
 from lab.guests.guest import Guest
-from lab.guests.meter import MeterConfig, MeterReport, meter_report, start_meter, stop_meter
+from lab.guests.meter import MeterReport, meter_report, start_meter, stop_meter
 from lab.guests.witness import AgentReport, Silent
 from lab.hosts.host import Host
 from lab.hypervisor import MigrationRefusedError
-from lab.stage.travel import Travel
+from lab.stage.travel import Travel, meter_config
 from lab.wait import pause
 
 __all__ = ["iteration_of", "repeated"]
@@ -44,7 +44,7 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
     done = [iteration_of(first.journey)]
     refused: tuple[str, ...] = ()
     with step("repeat the move", guest=first.guest.name, iterations=iterations):
-        start_meter(first.target.shell, MeterConfig(first.guest.address.ip), deadline=deadline)
+        start_meter(first.target.shell, meter_config(first.guest), deadline=deadline)
         try:
             while len(done) < iterations and not refused:
                 try:

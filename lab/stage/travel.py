@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from lab.checks.invariants import COLD, LIVE, SAVE_RESTORE
@@ -25,15 +24,26 @@ from lab.hosts.traces import Traces, take_traces
 from lab.hypervisor import Connection, DomainIdentity, DomainState, GuestNotFoundError, identity
 from lab.wait import pause
 
-__all__ = ["AGENT", "Travel", "state_on"]
+__all__ = ["Travel", "agent_config", "meter_config", "state_on"]
 
 T = TypeVar("T")
 
-AGENT = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
-"""Gentle: an emulated guest has one slow CPU, and all of the lab shares two. A round over so few regions takes 1.6 s,
-so that the wait for one is short. Emulation itself makes gaps of some 10 ms; the check of pauses wants to know of
-seconds.
-"""
+_ROUNDS = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
+"""A round over so few regions takes 1.6 s, so that the wait for one is short."""
+
+
+def agent_config(host: Host) -> AgentConfig:
+    """How hard the agent works. Emulated, a guest has one slow CPU, and all of the lab shares two: a heartbeat of 5 ms
+    would take a third of that and make the very pauses that it looks for. There it is 25 ms.
+    """
+    return replace(_ROUNDS, tick=0.025) if host.accelerator == "tcg" else _ROUNDS
+
+
+def meter_config(guest: Guest) -> MeterConfig:
+    """How hard the meter works, likewise."""
+    brisk = MeterConfig(guest.address.ip)
+    return replace(brisk, interval=0.1, tcp_interval=0.5) if guest.host.accelerator == "tcg" else brisk
+
 
 _WRITES = 4
 """Writes that must have ended after the arrival, before their times are judged."""
@@ -41,7 +51,7 @@ _WRITES = 4
 _HANGS = 5.0
 """Seconds from which on a write that is under way is not waited for."""
 
-_ROUND = AGENT.regions / AGENT.writes_per_second
+_ROUND = _ROUNDS.regions / _ROUNDS.writes_per_second
 
 
 @dataclass
@@ -89,7 +99,7 @@ class Travel:
         with step("look before the move", guest=self.guest.name):
             meter_shell = self.target.shell
             if self.watched:
-                start_meter(meter_shell, MeterConfig(self.guest.address.ip), deadline=deadline)
+                start_meter(meter_shell, meter_config(self.guest), deadline=deadline)
             self._traces = self._look_at_hosts(deadline)
             self.before = observe(self.guest.shell, deadline=deadline)
             self._was = identity(self.guest.domain.xml(deadline))
@@ -106,8 +116,8 @@ class Travel:
         with step("look after the move", guest=self.guest.name):
             meter_shell = self.target.shell
             if not self.watched:
-                start_agent(self.guest.shell, AGENT, deadline=deadline)
-                start_meter(meter_shell, MeterConfig(self.guest.address.ip), deadline=deadline)
+                start_agent(self.guest.shell, agent_config(self.target), deadline=deadline)
+                start_meter(meter_shell, meter_config(self.guest), deadline=deadline)
             agent = _ask(lambda: self._ask_agent(deadline))
             # The agent tells of a disk that does not answer; whoever asked for a file on it would wait for ever.
             self.after = observe(self.guest.shell, disk=not _disk_hangs(agent), deadline=deadline)
@@ -142,7 +152,7 @@ class Travel:
             steering = steer(
                 self.guest.domain, lambda: bool(self.guest.shell.run("true", deadline=deadline.at_most(20))), deadline
             )
-        self._journey = dataclasses.replace(self._journey, steering=steering)
+        self._journey = replace(self._journey, steering=steering)
 
     def _ask_agent(self, deadline: Deadline) -> AgentReport:
         # Writes from before the arrival say nothing of the disk over here: let every region be written once more.

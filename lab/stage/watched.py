@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 
 from lab.cache import fingerprint
 from lab.deadline import Deadline
@@ -11,18 +10,18 @@ from lab.guests.agent import program, start_agent
 from lab.guests.guest import Guest
 from lab.guests.observation import write_keepsake
 from lab.guests.poised import Readiness
-from lab.stage.travel import AGENT
+from lab.stage.travel import agent_config
 
 __all__ = ["WATCHED"]
 
 
 def _watch(guest: Guest, deadline: Deadline) -> None:
     write_keepsake(guest.shell, deadline=deadline)
-    start_agent(guest.shell, AGENT, deadline=deadline)
+    start_agent(guest.shell, agent_config(guest.host), deadline=deadline)
 
 
 WATCHED = Readiness(
-    fingerprint("watched 1", asdict(AGENT), hashlib.sha256(program("agent.py")).hexdigest()),
+    fingerprint("watched 2", hashlib.sha256(program("agent.py")).hexdigest()),
     _watch,
 )
 """Before a move: what happens to it then is told by who was there all the time."""

@@ -17,7 +17,7 @@ from lab.hypervisor import DomainState, identity
 from lab.kernels.delivery import push_modules
 from lab.kernels.loading import load_modules
 from lab.scenario.cell import Cell, MigrationRequest
-from lab.stage.judging import state_on
+from lab.stage.travel import state_on
 from lab.stage.xen import XenStage
 from lab.verdict import Check, Outcome
 from lab.wait import wait_until

@@ -160,7 +160,8 @@ def _overlay(xen: str, keys: Keys) -> dict[str, str]:
             "[Match]\nName=eth1\n[Network]\nBridge=xenbr0\nLinkLocalAddressing=no\n"
         ),
         "/etc/systemd/network/25-lab-moves.network": (
-            f"[Match]\nName=eth2\n[Network]\nAddress={MOVES}.{xen}/16\nLinkLocalAddressing=no\n"
+            # Large frames: 128 MiB of a guest's memory cross in 23 s instead of 32 under emulation.
+            f"[Match]\nName=eth2\n[Link]\nMTUBytes=65000\n[Network]\nAddress={MOVES}.{xen}/16\nLinkLocalAddressing=no\n"
         ),
         "/etc/systemd/network/30-lab-shared.network": (
             f"[Match]\nName=xenbr0\n[Network]\nAddress={host_address(xen)}/16\nLinkLocalAddressing=no\n"

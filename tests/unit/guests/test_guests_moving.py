@@ -26,7 +26,7 @@ SAVED = f"{NAME[-14:]}-saved"
 def ready(source: Place, target: Place) -> None:
     """Both hosts know what a move asks of them."""
     for place in (source, target):
-        place.script.answers.update({"blockdev *": "", "mkdir *": "", "mount *": ""})
+        place.script.answers = {**place.script.answers, "blockdev *": "", "mkdir *": "", "mount *": ""}
     target.network.scripts[NAME] = FakeShell({"true": ""})
     # What one saves to a disk that both see, the other can read.
     target.hypervisor.saved = source.hypervisor.saved

@@ -19,7 +19,7 @@ from lab.hypervisor import DomainState, binding
 from lab.hypervisor.binding import Said
 from lab.scenario.cell import Limits
 from lab.stage.evidence import keep_journey
-from lab.stage.travel import AGENT, Travel, state_on
+from lab.stage.travel import Travel, agent_config, state_on
 from lab.testing.shell import Answer
 from lab.verdict import Outcome
 from tests.unit.stage.travellers import NAME, Pair, agent_says, meter_says, pair, soon, traces_say
@@ -123,7 +123,7 @@ def test_a_cold_guest_gets_the_agent_of_the_stage_from_its_program(pair: Pair) -
     (started,) = [
         asked for asked in pair.shells[1].asked if "/run/lab-agent.py" in asked.argv and "start" in asked.argv
     ]
-    assert json.loads(started.argv[-1]) == json.loads(AGENT.to_json())
+    assert json.loads(started.argv[-1]) == json.loads(agent_config(pair.prepared.target).to_json())
     assert b"lab.agent/1" in started.stdin
 
 
