@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from lab.kernels.loading import Loading, load_modules
 from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
 from lab.stage.evidence import keep_guest, keep_host, keep_journey, keep_observation
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.repeat import repeated
 from lab.stage.travel import Travel, state_on
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
@@ -51,6 +53,7 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
     guest, modules = prepared.guest, request.modules
     loadings = load_modules(guest.shell, modules.load, deadline=deadline)
     checks: list[Check] = []
+    facts = dict(prepared.facts)
     legs = ((prepared.source, prepared.target), (prepared.target, prepared.source))[: 2 if request.back else 1]
     for number, (source, target) in enumerate(legs):
         name, prefix = (("there", ""), ("back", "back:"))[number]
@@ -79,6 +82,10 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
         last = number == len(legs) - 1
         more = load_modules(guest.shell, modules.load_after, deadline=deadline) if number == 0 else ()
         keep_guest(guest, evidence, deadline=deadline)
+        if last and request.iterations > 1 and travel.watched:
+            measured = repeated(travel, request.iterations, deadline)
+            (evidence / "downtime.json").write_text(json.dumps(measured.to_json(), indent=1) + "\n")
+            facts["downtime"] = measured.headline
         if last:
             travel.steer(deadline)
         keep_journey(travel.journey, evidence / f"{name}-journey.json")
@@ -91,7 +98,7 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
         checks += (dataclasses.replace(check, name=prefix + check.name) for check in found)
     for host in (prepared.source, prepared.target):
         keep_host(host, evidence, deadline=deadline)
-    return _verdict(tuple(checks), prepared.facts)
+    return _verdict(tuple(checks), facts)
 
 
 def _changes(guest: Guest, arrival: moving.Arrival | None) -> frozenset[str]:

@@ -127,6 +127,7 @@ class XenStage:
                     arrival, departure = self._arrivals(life, guest, request, deadline)
                     yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure)
             case BootRequest() as request:
+                require_dom0(request.host, self.cache, self.keys, deadline)
                 with self._life() as life:
                     guest = self._placed(life, request.host, request.guest, request.modules, deadline)
                     yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
