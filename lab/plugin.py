@@ -52,9 +52,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-reports", metavar="DIR", help="where records of runs go (default: LAB_REPORTS or reports)")
     group.addoption("--lab-known", metavar="FILE", help="accepted failures (default: scenarios/known.yaml if there)")
     group.addoption("--lab-keep", action="store_true", help="after a failure keep the stage up for a look")
-    group.addoption(
-        "--lab-together", action="store_true", help="with -n: cells that can share a guest go to one worker"
-    )
     parser.addini("lab_retries", "as --lab-retries", default="1")
 
 

@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     call = call_of(context)
     arguments = list(paths or _default())
     arguments += ["-k", select] if select else []
-    arguments += ["-n", str(workers), "--lab-together"] if workers > 1 else []
+    arguments += ["-n", str(workers)] if workers > 1 else []
     arguments += ["--lab-reports", str(reports)] if reports else []
     arguments += ["--lab-known", str(known)] if known else []
     arguments += ["--lab-retries", str(retries)] if retries is not None else []

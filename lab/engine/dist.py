@@ -29,15 +29,6 @@ class Controller:
 
         begin(self._config, cells_of(ids, self._config.rootpath), session_id=node.workerinput["testrunuid"])
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - xdist's own types
-        """Cells that share a guest stay together, if that was asked for; other sessions are scheduled as ever."""
-        if not config.getoption("lab_together") or config.getoption("dist") != "load":
-            return None
-        from lab.engine.scheduling import CellScheduling  # noqa: PLC0415 - only where it is asked for
-
-        return CellScheduling(config, log)
-
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A scenario file with mistakes, in a worker."""
         self._mistaken |= report.failed and report.nodeid.endswith(SUFFIX)

@@ -103,13 +103,13 @@ def test_quickstart_sets_up_and_runs_the_quick_scenario(bare: Bare) -> None:
     assert venv == f"venv {bare.checkout}/.venv"
     assert upgrade.endswith("pip>=25.1")
     assert packages.endswith(f"-e {bare.checkout}[readers]")
-    assert lab == "lab run scenarios/quick.lab.yaml -n 2"
+    assert lab == "lab run scenarios/quick.lab.yaml"
 
 
 def test_a_second_time_nothing_is_set_up_again(bare: Bare) -> None:
     bare.run("scripts/quickstart")
     again = bare.run("scripts/quickstart", "-k", "live")
-    assert bare.log == ["lab run scenarios/quick.lab.yaml -n 2 -k live"], again.stderr
+    assert bare.log == ["lab run scenarios/quick.lab.yaml -k live"], again.stderr
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", ".venv/bin/python"])
@@ -178,7 +178,7 @@ def test_a_user_becomes_root_through_sudo_and_keeps_the_home(bare: Bare) -> None
     assert done.returncode == 0, done.stderr
     assert bare.log[0] == "sudo -n true"
     assert bare.log[1].startswith(f"sudo -n -E env HOME={bare.folder} PATH=")
-    assert bare.log[-1] == "lab run scenarios/quick.lab.yaml -n 2 -k a b"
+    assert bare.log[-1] == "lab run scenarios/quick.lab.yaml -k a b"
 
 
 @pytest.mark.parametrize(
