@@ -32,12 +32,15 @@ Listener = Callable[[Event], None]
 
 
 class Stream:
-    """Events go in, listeners hear them in the order in which they subscribed, in the thread that emits."""
+    """Events go in, listeners hear them in the order in which they subscribed, in the thread that emits, one at a
+    time.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        # Replaced whole, never changed in place: an emit in another thread keeps walking the tuple it took.
+        # Reentrant: a listener may emit, and may drop itself.
+        self._lock = threading.RLock()
+        # Replaced whole, never changed in place: an emit that goes on keeps walking the tuple it took.
         self._listeners: tuple[tuple[object, Listener], ...] = ()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -53,13 +56,14 @@ class Stream:
 
     def emit(self, kind: str, /, **fields: Any) -> None:  # noqa: ANN401 - fields are whatever the event is about
         """Tell every listener. Never raises on behalf of one."""
-        event = Event(kind, fields)
-        for token, listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001 - a listener may fail in any way and never break the run
-                if self._drop(token):
-                    _log.exception("listener %r failed on event %r and is dropped", listener, kind)
+        with self._lock:
+            event = Event(kind, fields)
+            for token, listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:  # noqa: BLE001 - a listener may fail in any way and never break the run
+                    if self._drop(token):
+                        _log.exception("listener %r failed on event %r and is dropped", listener, kind)
 
     @contextmanager
     def step(self, name: str, /, **fields: Any) -> Iterator[None]:  # noqa: ANN401 - as in emit

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+import select
 import shlex
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from lab.errors import DeadlineError, HostError
 from lab.process import Completed, last_line, run, spawn
 from lab.wait import pause, wait_until
 
-__all__ = ["Shell", "SshNetwork", "SshShell"]
+__all__ = ["AskingShell", "Shell", "SshNetwork", "SshShell", "converse"]
 
 
 class Shell(Protocol):
@@ -23,6 +27,21 @@ class Shell(Protocol):
 
     def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run ``argv``, quoted as given, to its end."""
+        ...
+
+
+class AskingShell(Shell, Protocol):
+    """A shell by which programs that run over there already can be talked to."""
+
+    def ask(
+        self, where: str, question: bytes, *, deadline: Deadline, watch: Callable[[], None] = lambda: None
+    ) -> Completed:
+        """Send a line to a program that listens there, and hear it out.
+
+        ``where`` is a Unix socket's path or ``address:port``, as seen from there. No program is started for it, which
+        under emulation is worth a second where that program would be Python. Nobody listening is a status other than 0.
+        ``watch`` is asked now and then while nothing comes, and raises when there is no more sense in waiting.
+        """
         ...
 
 
@@ -49,9 +68,67 @@ class SshShell:
         """Write a file there."""
         self.run("sh", "-c", 'cat > "$1"', "sh", path, stdin=content, deadline=deadline).check()
 
+    def ask(
+        self, where: str, question: bytes, *, deadline: Deadline, watch: Callable[[], None] = lambda: None
+    ) -> Completed:
+        """See :meth:`AskingShell.ask`.
+
+        Raises:
+            HostError: the connection is gone.
+            DeadlineError: no answer in time; the program over there may still be at it.
+        """
+        start = time.monotonic()
+        local = self.network.folder / f"q{secrets.token_hex(3)}"
+        self.forward(local, where, deadline=deadline)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.settimeout(deadline.check(where))
+                line.connect(str(local))
+                answer = converse(line, question, where, deadline, watch)
+        finally:
+            self.network.control(self.alias, "cancel", "-L", f"{local}:{where}", deadline=Deadline(5))
+            local.unlink(missing_ok=True)
+        if not answer and not self.network.alive(self.alias, deadline=deadline):
+            raise HostError(f"{self.alias}: connection lost")
+        words = b"" if answer else f"nobody answers at {where}".encode()
+        return Completed(("ask", where), 0 if answer else 1, answer, words, time.monotonic() - start)
+
     def forward(self, local: Path, remote: str, *, deadline: Deadline) -> None:
-        """Make the Unix socket ``remote`` over there reachable as ``local`` here while the connection lasts."""
-        self.network.control(self.alias, "forward", "-L", f"{local}:{remote}", deadline=deadline).check()
+        """Make ``remote`` over there, a Unix socket's path or ``address:port``, reachable as the Unix socket ``local``
+        here while the connection lasts.
+
+        Raises:
+            HostError: there is no connection.
+        """
+        done = self.network.control(self.alias, "forward", "-L", f"{local}:{remote}", deadline=deadline)
+        if not done:
+            raise HostError(f"{self.alias}: {remote} cannot be reached: {last_line(done.stderr) or 'no reason given'}")
+
+
+def converse(
+    line: socket.socket, question: bytes, where: str, deadline: Deadline, watch: Callable[[], None] = lambda: None
+) -> bytes:
+    """Send a question, and return what comes back until the other side hangs up; nothing if it did so at once.
+
+    Raises:
+        DeadlineError: it did not hang up in time; ``where`` is in the message.
+    """
+    answer = bytearray()
+    try:
+        line.sendall(question + b"\n")
+        while True:
+            if not select.select([line], [], [], min(_WATCH, deadline.check(where)))[0]:
+                watch()
+            elif some := line.recv(1 << 16):
+                answer += some
+            else:
+                return bytes(answer)
+    except (BrokenPipeError, ConnectionResetError):
+        return b""
+
+
+_WATCH = 10.0
+"""Seconds of silence after which one looks whether there is still somebody to answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from lab.guests.agent import AgentConfig, Place, agent_report, inject
 from lab.guests.witness import Silent
 from lab.hypervisor import Connection, Domain, InterfaceSpec, device_xml
 from lab.scenario.cell import Limits
-from lab.shell import Shell
+from lab.shell import AskingShell, Shell
 
 __all__ = ["FAULTS", "FREEZERS", "Fault", "Freezer", "Paused", "Scene", "faults_of", "pause_for", "without_fault"]
 
@@ -34,7 +34,7 @@ class Scene:
     """
 
     domain: Domain
-    guest: Shell
+    guest: AskingShell
     host: Shell
     agent: Place = field(default_factory=Place)
     mac: str = ""
@@ -152,7 +152,7 @@ def _vif_down(seconds: float) -> Act:
 
 def _stale_page(scene: Scene, deadline: Deadline) -> None:
     """Put back the page that was written last: it is a whole round until it is written again, and would be right."""
-    memory = agent_report(scene.guest, verify=False, place=scene.agent, deadline=deadline).memory
+    memory = agent_report(scene.guest, verify=False, where=scene.agent.socket, deadline=deadline).memory
     if isinstance(memory, Silent):
         raise GuestError(f"{scene.name}: its memory does not report: {memory.why}")
     hot = max(1, int(memory.filled // _PAGE * AgentConfig().hot_share))

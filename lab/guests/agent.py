@@ -8,16 +8,28 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 
 from lab.deadline import Deadline
-from lab.guests.answer import read_answer
+from lab.guests.answer import as_question, read_answer
 from lab.guests.witness import SCHEMA, AgentReport, agent_report_of
-from lab.shell import Shell
+from lab.shell import AskingShell
 
-__all__ = ["SEND_AND_RUN", "AgentConfig", "Place", "agent_report", "inject", "program", "start_agent", "stop_agent"]
+__all__ = [
+    "SEND_AND_RUN",
+    "AgentConfig",
+    "Place",
+    "agent_report",
+    "by_network",
+    "inject",
+    "program",
+    "start_agent",
+    "stop_agent",
+]
 
 SEND_AND_RUN = 'program=$1; shift; cat > "$program" && exec python3 "$program" "$@"'
 """For ``sh -c``, with the program's text on its standard input: one command instead of three."""
 
 _ANSWERING = 60.0
+_ON_ITS_WAY = 10.0
+"""Seconds over what the agent may take, before it counts as silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,11 @@ class Place:
 
     program: str = "/run/lab-agent.py"
     folder: str = "/run/lab-agent"
+
+    @property
+    def socket(self) -> str:
+        """Where it answers."""
+        return f"{self.folder}/socket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,7 @@ def program(name: str) -> bytes:
 
 
 def start_agent(
-    shell: Shell, config: AgentConfig = AgentConfig(), *, place: Place = Place(), deadline: Deadline
+    shell: AskingShell, config: AgentConfig = AgentConfig(), *, place: Place = Place(), deadline: Deadline
 ) -> AgentReport:
     """Send the agent into a guest and start it; returns when its memory is filled and everybody in it is at work.
 
@@ -79,34 +96,37 @@ def start_agent(
     return agent_report_of(read_answer(said, who="agent", schema=SCHEMA))
 
 
+def by_network(address: str, port: int = AgentConfig().port) -> str:
+    """Where the agent of the guest at ``address`` answers those who have no shell in it: its disk may hang, and then
+    none can be started. Who comes this way may look, and no more.
+    """
+    return f"{address}:{port}"
+
+
 def agent_report(
-    shell: Shell, *, since: float = 0.0, verify: bool = True, place: Place = Place(), deadline: Deadline
+    shell: AskingShell,
+    *,
+    since: float = 0.0,
+    verify: bool = True,
+    where: str = Place().socket,
+    deadline: Deadline,
 ) -> AgentReport:
     """What the agent has seen since ``since`` (BOOTTIME, as in an earlier report's ``now.boot``).
 
     With ``verify`` it compares all of its memory and reads its regions back from the disk, first. A disk that hangs
-    is told of; it does not keep the report from coming.
+    is told of; it does not keep the report from coming. ``where`` is as seen from ``shell``.
 
     Raises:
         GuestError: it does not run, or its answer is no report.
     """
     seconds = min(_ANSWERING, deadline.remaining() * 0.8)
-    words = (
-        "--since",
-        repr(since),
-        "--verify",
-        str(int(verify)),
-        "--deadline",
-        f"{seconds:.1f}",
-        "--folder",
-        place.folder,
-    )
-    said = shell.run("python3", place.program, "report", *words, deadline=deadline)
+    question = {"do": "report", "since": since, "verify": int(verify), "deadline": round(seconds, 1)}
+    said = shell.ask(where, as_question(question), deadline=deadline.at_most(seconds + _ON_ITS_WAY))
     return agent_report_of(read_answer(said, who="agent", schema=SCHEMA))
 
 
 def inject(
-    shell: Shell,
+    shell: AskingShell,
     fault: str,
     words: Mapping[str, object] | None = None,
     *,
@@ -118,16 +138,16 @@ def inject(
     Raises:
         GuestError: it does not know that fault, or cannot do it.
     """
-    given = ("--with", json.dumps(dict(words or {})), "--folder", place.folder)
-    said = shell.run("python3", place.program, "fault", fault, *given, deadline=deadline)
+    question = {"do": "fault", "name": fault, "with": dict(words or {})}
+    said = shell.ask(place.socket, as_question(question), deadline=deadline)
     read_answer(said, who=f"agent: fault {fault}", schema=SCHEMA)
 
 
-def stop_agent(shell: Shell, *, place: Place = Place(), deadline: Deadline) -> None:
+def stop_agent(shell: AskingShell, *, place: Place = Place(), deadline: Deadline) -> None:
     """End the agent and remove its file.
 
     Raises:
         GuestError: it does not run.
     """
-    said = shell.run("python3", place.program, "stop", "--folder", place.folder, deadline=deadline)
+    said = shell.ask(place.socket, as_question({"do": "stop"}), deadline=deadline)
     read_answer(said, who="agent", schema=SCHEMA)

@@ -10,11 +10,16 @@ from typing import Any, TypeVar
 from lab.errors import GuestError
 from lab.process import Completed, last_line
 
-__all__ = ["Fields", "read_answer"]
+__all__ = ["Fields", "as_question", "read_answer"]
 
 T = TypeVar("T")
 
 _HINT = "it went down while it was asked, or another version of it runs there; stop it and start anew"
+
+
+def as_question(request: Mapping[str, object]) -> bytes:
+    """A request, as such a program reads it."""
+    return json.dumps(request).encode("ascii")
 
 
 def read_answer(said: Completed, *, who: str, schema: str) -> Fields:

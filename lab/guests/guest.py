@@ -149,6 +149,12 @@ class Guest:
         self._reach(deadline)
         return True
 
+    def know_shell(self) -> None:
+        """Know its shell without opening a connection, for whoever will hardly want it: each command opens its own."""
+        self._here.close()
+        self.host.network.add(self.name, address=self.address.ip, through=self.host.name)
+        self.shell = SshShell(self.host.network, self.name)
+
     def _reach(self, deadline: Deadline) -> None:
         """Open a shell through the host where the guest is now."""
         self._here.close()

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 
 from lab.deadline import Deadline
 from lab.guests.agent import SEND_AND_RUN, Place, program
-from lab.guests.answer import Fields, read_answer
-from lab.guests.witness import SCHEMA as AGENT_SCHEMA
-from lab.guests.witness import AgentReport, agent_report_of
-from lab.shell import Shell
+from lab.guests.answer import Fields, as_question, read_answer
+from lab.shell import AskingShell
 
 __all__ = [
     "METER",
@@ -20,7 +18,6 @@ __all__ = [
     "MeterReport",
     "SessionReport",
     "Silence",
-    "ask_agent",
     "meter_report",
     "start_meter",
     "stop_meter",
@@ -116,7 +113,7 @@ class MeterReport:
         return max(silent, self.udp.missed_in_a_row * self.interval)
 
 
-def start_meter(shell: Shell, config: MeterConfig, *, place: Place = METER, deadline: Deadline) -> MeterReport:
+def start_meter(shell: AskingShell, config: MeterConfig, *, place: Place = METER, deadline: Deadline) -> MeterReport:
     """Send the meter to a host and start it; returns when its connection to the guest stands.
 
     Raises:
@@ -128,51 +125,25 @@ def start_meter(shell: Shell, config: MeterConfig, *, place: Place = METER, dead
     return _meter_report_of(read_answer(said, who="meter", schema=SCHEMA))
 
 
-def meter_report(shell: Shell, *, since: float = 0.0, place: Place = METER, deadline: Deadline) -> MeterReport:
+def meter_report(shell: AskingShell, *, since: float = 0.0, place: Place = METER, deadline: Deadline) -> MeterReport:
     """What the meter has seen since ``since`` (as in an earlier report's ``now``).
 
     Raises:
         GuestError: it does not run, or its answer is no report.
     """
-    words = ("report", "--since", repr(since), "--folder", place.folder)
-    said = shell.run("python3", place.program, *words, deadline=deadline)
+    question = as_question({"do": "report", "since": since})
+    said = shell.ask(place.socket, question, deadline=deadline.at_most(_ANSWERING))
     return _meter_report_of(read_answer(said, who="meter", schema=SCHEMA))
 
 
-def stop_meter(shell: Shell, *, place: Place = METER, deadline: Deadline) -> None:
+def stop_meter(shell: AskingShell, *, place: Place = METER, deadline: Deadline) -> None:
     """End the meter.
 
     Raises:
         GuestError: it does not run.
     """
-    said = shell.run("python3", place.program, "stop", "--folder", place.folder, deadline=deadline)
+    said = shell.ask(place.socket, as_question({"do": "stop"}), deadline=deadline.at_most(_ANSWERING))
     read_answer(said, who="meter", schema=SCHEMA)
-
-
-def ask_agent(  # noqa: PLR0913 - whom, where, and what
-    shell: Shell,
-    address: str,
-    *,
-    port: int = 7070,
-    since: float = 0.0,
-    verify: bool = True,
-    place: Place = METER,
-    deadline: Deadline,
-) -> AgentReport:
-    """The report of the agent in the guest at ``address``, asked over the network from the meter's host.
-
-    For a guest whose disk hangs: no shell can be started in it, and this needs none.
-
-    Raises:
-        GuestError: the agent does not answer.
-    """
-    seconds = min(_ANSWERING, deadline.remaining() * 0.8)
-    where = ("--address", address, "--port", str(port), "--since", repr(since))
-    words = (*where, "--verify", str(int(verify)), "--deadline", f"{seconds:.1f}")
-    said = shell.run("python3", place.program, "ask", *words, deadline=deadline)
-    # The meter itself speaks when the agent does not.
-    schema = SCHEMA if f'"schema": "{SCHEMA}"' in said.text else AGENT_SCHEMA
-    return agent_report_of(read_answer(said, who=f"agent at {address}", schema=schema))
 
 
 def _meter_report_of(fields: Fields) -> MeterReport:

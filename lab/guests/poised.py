@@ -50,12 +50,14 @@ class Readiness:
     """What is done to a guest once, before it is frozen. ``key`` changes with what ``make`` does.
 
     ``shelf`` is the size in bytes of a disk that the guest has as /dev/xvdb and cannot write; 0 for none. At its return
-    the disk may hold anything: nobody has read it yet.
+    the disk may hold anything: nobody has read it yet. ``shell`` says whether one is to be open then; it takes seconds,
+    and who talks to a server in the guest does without.
     """
 
     key: str
     make: Callable[[Guest, Deadline], None]
     shelf: int = 0
+    shell: bool = True
 
 
 def _warm(guest: Guest, deadline: Deadline) -> None:
@@ -124,6 +126,12 @@ def poised_guest(  # noqa: PLR0913 - what it is made from, and where it lives
             back, recipe, ground.keys, place, network=network, accelerator=ground.accelerator, deadline=deadline
         ) as embedded:
             guest = _return(poised, request, embedded, files, deadline)
+            if readiness.shell:
+                guest.reconnect(deadline)
+                # Its clock stood still meanwhile; nothing but its own kernel keeps it.
+                set_clock(guest.shell, deadline=deadline)
+            else:
+                guest.know_shell()
             try:
                 yield guest
             finally:
@@ -231,11 +239,7 @@ def _return(
         identity=domain.uuid,
     )
     folder = files["xvda"].parent
-    guest = Guest(poised.name, request, spec, poised.image, poised.address, host, domain, host.shell, folder, disks)
-    guest.reconnect(deadline)
-    # Its clock stood still meanwhile; nothing but its own kernel keeps it.
-    set_clock(guest.shell, deadline=deadline)
-    return guest
+    return Guest(poised.name, request, spec, poised.image, poised.address, host, domain, host.shell, folder, disks)
 
 
 def _making(folder: Path) -> str:

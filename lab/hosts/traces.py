@@ -27,11 +27,8 @@ for file in /sys/block/loop*/loop/backing_file; do
   [ -e "$file" ] && device=${file#/sys/block/} && echo "loop ${device%%/*} $(cat "$file")"
 done
 find /run/lock /run/libvirt /run/xen /var/lib/xen /var/lib/libvirt/libxl -xdev -type f 2>/dev/null | sed 's/^/file /'
-for process in /proc/[0-9]*; do
-  read -r name 2>/dev/null < "$process/comm" || continue
-  case "$name" in
-    libxl-save-help*|qemu-system*|xl|qemu-dm) echo "process $name $(tr '\0' ' ' < "$process/cmdline" 2>/dev/null)" ;;
-  esac
+grep -sxE 'libxl-save-help.*|qemu-system.*|xl|qemu-dm' /proc/[0-9]*/comm | while IFS=: read -r file name; do
+  echo "process $name $(tr '\0' ' ' < "${file%/comm}/cmdline" 2>/dev/null)"
 done
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _; do
   [ "$state" = 0A ] && echo "port $((0x${local##*:}))"

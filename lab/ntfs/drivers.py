@@ -59,9 +59,9 @@ class Driver:
         """Whether that Debian release is known to bring it; what a guest really does is the probe's to say."""
         return any(shipped.release == release for shipped in self.shipped)
 
-    def probe_arguments(self, device: str, *, at: str = "/mnt", write: bool = False) -> tuple[str, ...]:
-        """The words for ``probe.py mount-and-read`` (the operation itself is the caller's)."""
-        words = ["--driver", self.name, "--kind", self.kind.value, "--device", device, "--at", at]
+    def probe_arguments(self, *, at: str = "/mnt", write: bool = False) -> tuple[str, ...]:
+        """The words for ``probe.py mount-and-read`` (the operation itself and the device are the caller's)."""
+        words = ["--driver", self.name, "--kind", self.kind.value, "--at", at]
         words += ["--options", ",".join(self.options(write=write)), "--streams", self.streams]
         if self.kind is DriverKind.FUSE:
             return (*words, "--program", self.program)

@@ -8,6 +8,10 @@ and streams what it sees; the parent keeps the time and writes the document even
 or died in it.
 
     python3 probe.py mount-and-read --driver ntfs3 --device /dev/xvdb --options ro --at /mnt
+    python3 probe.py serve --port 7079
+
+As a server it stays, and does each request (a line of JSON: ``words`` as on the command line) in a process of its own,
+forked from it: under emulation that saves the second or two that Python takes to start.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import os
 import re
 import select
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -32,7 +37,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 SCHEMA = "lab.ntfs.probe/1"
@@ -40,6 +45,9 @@ EPOCH = 116_444_736_000_000_000  # 1970 in 100 ns steps since 1601
 CHUNK = 1 << 20
 MOST_HOLES = 4096
 MOST_LOG_LINES = 400
+LOOP_CONFIGURE, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82  # linux/loop.h; the first since 5.8
+LOOP_CONFIG = "<II3Q2Q4I64x64x32x16x64x"  # struct loop_config: fd, block size, struct loop_info64, 8 spare words
+LOOP_READ_ONLY = 1
 BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
 MNT_DETACH = 2
 STEP_BYTES = 65536
@@ -164,6 +172,34 @@ def load(modules: list[str], files: list[str], report: Report) -> None:
         if said.returncode:
             lines = said.stdout.decode("utf-8", "replace").strip()
             report.say(error={"path": words[-1], "operation": words[0], "errno": None, "text": lines})
+
+
+@contextlib.contextmanager
+def loop_device(part: str, sector: int) -> Iterator[str]:
+    """A read-only loop device for ``part`` (PATH:OFFSET:SIZE, in bytes) whose sectors are as large as asked.
+
+    If something still holds it at the end, the kernel takes it away when that lets go (loop(4), autoclear aside).
+    """
+    path, offset, size = part.rsplit(":", 2)
+    if not os.path.isdir("/sys/module/loop"):
+        subprocess.run(["modprobe", "loop"], check=False)
+    backing = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with open("/dev/loop-control", "rb", buffering=0) as control:
+            name = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+        device = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            limits = (0, 0, 0, int(offset), int(size), 0, 0, 0, LOOP_READ_ONLY)
+            fcntl.ioctl(device, LOOP_CONFIGURE, struct.pack(LOOP_CONFIG, backing, sector, *limits))
+            try:
+                yield name
+            finally:
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(device, LOOP_CLR_FD)
+        finally:
+            os.close(device)
+    finally:
+        os.close(backing)
 
 
 # --- mounting -------------------------------------------------------------------------------------------------------
@@ -636,7 +672,10 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", choices=["kernel", "fuse"], help="default: fuse for names that end in ntfs-3g")
     parser.add_argument("--type", help="file-system type for mount(2); default: the driver's name")
     parser.add_argument("--program", help="FUSE program; default: the driver's name")
-    parser.add_argument("--device", required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--device")
+    where.add_argument("--part", metavar="PATH:OFFSET:SIZE", help="this part of it, as a read-only loop device")
+    parser.add_argument("--sector", type=int, default=512, help="sector size of that, in bytes")
     parser.add_argument("--options", default="ro", help="comma-separated")
     parser.add_argument("--at", default="/mnt", help="where to mount")
     parser.add_argument("--modules", action="append", default=[], help="modprobe this first")
@@ -655,9 +694,72 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def perform(args: argparse.Namespace) -> str:
+    """The document, as a line."""
+    if args.part:
+        with loop_device(args.part, args.sector) as args.device:
+            document = run(args)
+    else:
+        document = run(args)
+    return json.dumps(document, indent=None) + "\n"
+
+
+# --- staying ready --------------------------------------------------------------------------------------------------
+
+
+def serve(words: list[str]) -> NoReturn:
+    """Answer requests until killed; returns in the foreground when it listens."""
+    parser = argparse.ArgumentParser(prog="probe.py serve", description="do what is asked over TCP")
+    parser.add_argument("--port", type=int, required=True, help="0: any; it is printed")
+    parser.add_argument("--address", default="0.0.0.0")  # noqa: S104 - inside a guest, on the lab's own network
+    args = parser.parse_args(words)
+    listener = socket.create_server((args.address, args.port))
+    if os.fork():
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    while True:
+        line, _ = listener.accept()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if os.fork() == 0:
+            listener.close()
+            answer(line)
+        line.close()
+
+
+def answer(line: socket.socket) -> NoReturn:
+    """Do one request, and end."""
+    try:
+        said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - argparse complains there
+        os.dup2(said.fileno(), 2)
+        with line.makefile("rb") as lines:
+            words = json.loads(lines.readline())["words"]
+        try:
+            document = perform(parse(words)) if words else "{}\n"
+        except SystemExit:
+            said.seek(0)
+            document = json.dumps({"refused": said.read()}) + "\n"
+        except Exception as broken:  # noqa: BLE001 - whatever it is must reach who asked
+            document = json.dumps({"refused": f"{type(broken).__name__}: {broken}"}) + "\n"
+        line.sendall(document.encode("ascii"))
+        line.shutdown(socket.SHUT_RDWR)
+    finally:
+        os._exit(0)
+
+
 def main(words: list[str] | None = None) -> int:
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["serve"]:
+        serve(words[1:])
     args = parse(words)
-    document = json.dumps(run(args), indent=None) + "\n"
+    document = perform(args)
     if args.output:
         with open(args.output, "w") as file:
             file.write(document)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -25,9 +24,8 @@ from lab.process import last_line
 __all__ = ["Bench", "readiness"]
 
 _PROBE = "/root/probe.py"
-_DEVICE = "DEVICE"
-_NO_LOOP = 90
-"""The script's own status; no driver's and no shell's."""
+_PORT = 7079
+"""Where the probe listens in the guest."""
 
 _GRACE = 20.0
 """Seconds over the probe's own limit before the guest itself is taken for hung."""
@@ -41,7 +39,7 @@ def readiness() -> Readiness:
     """A guest with a shelf, the probe, and every module that any driver needs."""
     names = ("loop", *dict.fromkeys(name for driver in drivers.values() for name in driver.modules))
     probe = resources.files("lab.ntfs").joinpath("probe.py").read_bytes()
-    key = fingerprint("bench 1", names, hashlib.sha256(probe).hexdigest())
+    key = fingerprint("bench 2", names, hashlib.sha256(probe).hexdigest())
 
     def make(guest: Guest, deadline: Deadline) -> None:
         guest.shell.put(probe, _PROBE, deadline=deadline)
@@ -49,10 +47,9 @@ def readiness() -> Readiness:
         # That a kernel lacks a driver is for the probe to find out: mount(2) says ENODEV.
         wanted = [name for name in names if module_name(name) in there.loadable | there.builtin]
         push_modules(guest.shell, guest.image.boot.kernel, wanted, deadline=deadline)
-        # Run once, so that python is in its page cache.
-        guest.shell.run("python3", _PROBE, "--help", deadline=deadline)
+        guest.shell.run("python3", _PROBE, "serve", "--port", str(_PORT), deadline=deadline).check()
 
-    return Readiness(key, make, SHELF_BYTES)
+    return Readiness(key, make, SHELF_BYTES, shell=False)
 
 
 @dataclass
@@ -80,27 +77,44 @@ class Bench:
             )
         place = self.shelf.places[volume]
         sector = min(max(place.specimen.sector, _SECTORS[0]), _SECTORS[-1])
-        loop = ("-r", "-o", str(place.offset), "--sizelimit", str(place.size), "-b", str(sector))
-        words = ("mount-and-read", *driver.probe_arguments(_DEVICE), "--seconds", f"{seconds:g}")
-        # One command, since each costs a quarter of a second. What does not end leaves its loop device behind, in a
-        # guest that nobody uses any more.
-        script = (
-            "[ -e /sys/module/loop ] || modprobe loop; "
-            f"device=$(losetup --show -f {shlex.join(loop)} /dev/xvdb) || exit {_NO_LOOP}; "
-            f"python3 {_PROBE} {shlex.join(words).replace(_DEVICE, '$device')}; status=$?; "
-            "losetup -d $device; exit $status"
-        )
+        part = ("--part", f"/dev/xvdb:{place.offset}:{place.size}", "--sector", str(sector))
+        words = ("mount-and-read", *driver.probe_arguments(), *part, "--seconds", f"{seconds:g}")
         try:
-            done = self.guest.shell.run("sh", "-c", script, deadline=deadline.at_most(seconds + _GRACE))
-            if not done:
-                what = "a loop device" if done.status == _NO_LOOP else "the probe"
-                raise GuestError(f"{self.guest.name}: {what}: status {done.status}: {last_line(done.stderr)}")
-            document: dict[str, Any] = json.loads(done.stdout)
+            document = self._ask(words, deadline.at_most(seconds + _GRACE))
         except (DeadlineError, HostError) as lost:
             return self._lost(driver, lost)
         if document.get("ended") != "complete":
             self.spoiled = f"{driver.name} on {volume}: {document.get('ended')}"
         return document
+
+    def answers(self, deadline: Deadline) -> bool:
+        """Whether its probe does; always true.
+
+        Raises:
+            LabError: it does not.
+        """
+        self._ask((), deadline)
+        return True
+
+    def _ask(self, words: Sequence[str], deadline: Deadline) -> dict[str, Any]:
+        guest = self.guest
+        question = json.dumps({"words": words}).encode()
+        said = guest.host.shell.ask(
+            f"{guest.address.ip}:{_PORT}", question, deadline=deadline, watch=lambda: self._watch(deadline)
+        )
+        try:
+            document: dict[str, Any] = json.loads(said.stdout)
+        except ValueError as broken:
+            reason = last_line(said.stderr) or f"half an answer, of {len(said.stdout)} bytes"
+            raise GuestError(f"{guest.name}: the probe: {reason}") from broken
+        if "refused" in document:
+            raise GuestError(f"{guest.name}: the probe: {document['refused']}")
+        return document
+
+    def _watch(self, deadline: Deadline) -> None:
+        self.guest.host.disks.watch()
+        if not self.guest.domain.is_active(deadline.at_most(10)):
+            raise HostError(f"{self.guest.name}: it has ended")
 
     def _lost(self, driver: Driver, lost: LabError) -> Mapping[str, Any]:
         self.guest.host.disks.watch()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.beside import beside
 from lab.checks.invariants import STEERABLE, move_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
@@ -96,8 +97,8 @@ def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path
             *loading_checks(more, prefix="module-loads-after"),
         )
         checks += (dataclasses.replace(check, name=prefix + check.name) for check in found)
-    for host in (prepared.source, prepared.target):
-        keep_host(host, evidence, deadline=deadline)
+    with beside(lambda: keep_host(prepared.source, evidence, deadline=deadline)):
+        keep_host(prepared.target, evidence, deadline=deadline)
     return _verdict(tuple(checks), facts)
 
 

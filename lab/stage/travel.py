@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from lab.beside import beside
 from lab.checks.invariants import COLD, LIVE, SAVE_RESTORE
 from lab.checks.journey import NOT_ASKED, Journey
 from lab.checks.steerable import steer
@@ -14,9 +14,9 @@ from lab.checks.whereabouts import Sides
 from lab.deadline import Deadline
 from lab.errors import LabError
 from lab.events import step
-from lab.guests.agent import AgentConfig, start_agent, stop_agent
+from lab.guests.agent import AgentConfig, agent_report, by_network, start_agent, stop_agent
 from lab.guests.guest import Guest
-from lab.guests.meter import MeterConfig, MeterReport, ask_agent, meter_report, start_meter, stop_meter
+from lab.guests.meter import MeterConfig, MeterReport, meter_report, start_meter, stop_meter
 from lab.guests.observation import Observation, observe
 from lab.guests.witness import AgentReport, Silent
 from lab.hosts.host import Host
@@ -44,9 +44,6 @@ def meter_config(guest: Guest) -> MeterConfig:
     brisk = MeterConfig(guest.address.ip)
     return replace(brisk, interval=0.1, tcp_interval=0.5) if guest.host.accelerator == "tcg" else brisk
 
-
-_WRITES = 4
-"""Writes that must have ended after the arrival, before their times are judged."""
 
 _HANGS = 5.0
 """Seconds from which on a write that is under way is not waited for."""
@@ -98,13 +95,13 @@ class Travel:
         """
         with step("look before the move", guest=self.guest.name):
             meter_shell = self.target.shell
+            with beside(lambda: self._look_at_target(deadline)) as there:
+                here = take_traces(self.source.shell, deadline=deadline)
+                self.before = observe(self.guest.shell, deadline=deadline)
+                self._was = identity(self.guest.domain.xml(deadline))
+                self._traces = {self.source.name: here, self.target.name: there()}
             if self.watched:
-                start_meter(meter_shell, meter_config(self.guest), deadline=deadline)
-            self._traces = self._look_at_hosts(deadline)
-            self.before = observe(self.guest.shell, deadline=deadline)
-            self._was = identity(self.guest.domain.xml(deadline))
-            if self.watched:
-                self._agent = ask_agent(meter_shell, self.guest.address.ip, deadline=deadline)
+                self._agent = agent_report(meter_shell, where=by_network(self.guest.address.ip), deadline=deadline)
                 self._meter = meter_report(meter_shell, deadline=deadline)
 
     def arrive(self, deadline: Deadline) -> None:
@@ -118,13 +115,15 @@ class Travel:
             if not self.watched:
                 start_agent(self.guest.shell, agent_config(self.target), deadline=deadline)
                 start_meter(meter_shell, meter_config(self.guest), deadline=deadline)
-            agent = _ask(lambda: self._ask_agent(deadline))
-            # The agent tells of a disk that does not answer; whoever asked for a file on it would wait for ever.
-            self.after = observe(self.guest.shell, disk=not _disk_hangs(agent), deadline=deadline)
-            meter = _ask(lambda: meter_report(meter_shell, since=_now(self._meter), deadline=deadline))
-            _ask(lambda: stop_meter(meter_shell, deadline=deadline))
-            traces = self._look_at_hosts(deadline)
-            here = Sides(
+            with beside(lambda: take_traces(self.source.shell, deadline=deadline)) as left_behind:
+                agent = _ask(lambda: self._ask_agent(deadline))
+                # The agent tells of a disk that does not answer; whoever asked for a file on it would wait for ever.
+                self.after = observe(self.guest.shell, disk=not _disk_hangs(agent), deadline=deadline)
+                meter = _ask(lambda: meter_report(meter_shell, since=_now(self._meter), deadline=deadline))
+                _ask(lambda: stop_meter(meter_shell, deadline=deadline))
+                here = take_traces(self.target.shell, deadline=deadline)
+                traces = {self.source.name: left_behind(), self.target.name: here}
+            sides = Sides(
                 state_on(self.source.connection, self.guest.name, deadline),
                 state_on(self.target.connection, self.guest.name, deadline),
                 self._was,
@@ -136,7 +135,7 @@ class Travel:
             home=self.target.name,
             before=self.before,
             after=self.after,
-            sides=here,
+            sides=sides,
             agent_before=self._agent,
             agent_after=agent,
             meter_before=self._meter,
@@ -155,21 +154,19 @@ class Travel:
         self._journey = replace(self._journey, steering=steering)
 
     def _ask_agent(self, deadline: Deadline) -> AgentReport:
+        shell, where, since = self.target.shell, by_network(self.guest.address.ip), _boot(self._agent)
+        report = agent_report(shell, since=since, where=where, deadline=deadline)
         # Writes from before the arrival say nothing of the disk over here: let every region be written once more.
-        pause(_ROUND)
-        address, since = self.guest.address.ip, _boot(self._agent)
-        report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
-        few = not isinstance(report.disk, Silent) and report.disk.writes_after.count < _WRITES
+        few = not isinstance(report.disk, Silent) and report.disk.writes_after.count < _ROUNDS.regions
         if few and not _disk_hangs(report):
             pause(_ROUND)
-            report = ask_agent(self.target.shell, address, since=since, verify=True, deadline=deadline)
+            report = agent_report(shell, since=since, where=where, deadline=deadline)
         return report
 
-    def _look_at_hosts(self, deadline: Deadline) -> dict[str, Traces]:
-        hosts = (self.source, self.target)
-        with ThreadPoolExecutor(len(hosts)) as both:
-            seen = both.map(lambda host: take_traces(host.shell, deadline=deadline), hosts)
-            return {host.name: traces for host, traces in zip(hosts, seen, strict=True)}
+    def _look_at_target(self, deadline: Deadline) -> Traces:
+        if self.watched:
+            start_meter(self.target.shell, meter_config(self.guest), deadline=deadline)
+        return take_traces(self.target.shell, deadline=deadline)
 
 
 def state_on(connection: Connection, name: str, deadline: Deadline) -> DomainState:

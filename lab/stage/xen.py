@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.beside import entered_beside
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
@@ -119,10 +120,13 @@ class XenStage:
                     require_dom0(each, self.cache, self.keys, deadline)
                 with self._life() as life:
                     network = life.enter_context(self.pool.private_network(deadline))
+                    coming = life.enter_context(
+                        entered_beside(self.pool.own(request.target, network=network, deadline=deadline))
+                    )
                     guest = self._placed(
                         life, request.source, request.guest, request.modules, deadline, network, WATCHED
                     )
-                    target = life.enter_context(self.pool.own(request.target, network=network, deadline=deadline))
+                    target = coming()
                     facts = _kernel_facts(guest.image.boot.kernel)
                     arrival, departure = self._arrivals(life, guest, request, deadline)
                     yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure)
@@ -296,7 +300,7 @@ class XenStage:
 
     def _answers(self, bench: Bench, deadline: Deadline) -> bool:
         try:
-            return bool(bench.guest.shell.run("true", deadline=deadline.at_most(20)))
+            return bench.answers(deadline.at_most(20))
         except LabError as trouble:
             emit("bench lost", guest=bench.guest.name, why=trouble.message)
             return False

@@ -28,6 +28,11 @@ class _ScriptedShell(SshShell):
     def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
         return self.script.run(*argv, deadline=deadline, stdin=stdin)
 
+    def ask(
+        self, where: str, question: bytes, *, deadline: Deadline, watch: Callable[[], None] = lambda: None
+    ) -> Completed:
+        return self.script.ask(where, question, deadline=deadline, watch=watch)
+
 
 @dataclass(frozen=True, slots=True)
 class FakeNetwork(SshNetwork):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -64,6 +64,18 @@ class FakeShell:
         elif isinstance(reply, str):
             reply = Answer(stdout=reply)
         return Completed(argv, reply.status, reply.stdout.encode(), reply.stderr.encode())
+
+    def ask(
+        self,
+        where: str,
+        question: bytes,
+        *,
+        deadline: Deadline,
+        watch: Callable[[], None] = lambda: None,  # noqa: ARG002 - as in AskingShell
+    ) -> Completed:
+        """As if a program ``ask`` were run with these words."""
+        done = self.run("ask", where, question.decode(), deadline=deadline)
+        return done if done.status != 127 else Completed(done.argv, 1, b"", f"nobody answers at {where}".encode())
 
     @property
     def commands(self) -> list[str]:

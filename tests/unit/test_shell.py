@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -118,6 +121,72 @@ def test_a_socket_over_there_is_forwarded_by_the_master(shell: SshShell, ssh: Pr
     assert ssh.note("asked") == [
         f"-F {tmp_path}/config -O forward -L {tmp_path}/libvirt:/run/libvirt/libvirt-sock xen-4.17"
     ]
+
+
+class Answering(SshShell):
+    """A shell to a machine where somebody listens who says ``words`` to whatever is asked, after ``seconds``."""
+
+    words, seconds = b"", 0.0
+
+    def forward(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        del remote, deadline
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(local))
+        listener.listen()
+
+        def serve() -> None:
+            with listener, listener.accept()[0] as line:
+                line.makefile("rb").readline()
+                threading.Event().wait(self.seconds)
+                with suppress(OSError):
+                    line.sendall(self.words)
+
+        threading.Thread(target=serve, daemon=True).start()
+
+
+def answering(network: SshNetwork, words: bytes, seconds: float = 0.0) -> Answering:
+    made = Answering(network, "xen-4.17")
+    type(made).words, type(made).seconds = words, seconds
+    return made
+
+
+def test_whoever_listens_over_there_is_heard_out(network: SshNetwork, ssh: Programs) -> None:
+    long = b"x" * 500_000 + b"\n"
+    done = answering(network, long).ask("/run/there", b"{}", deadline=soon())
+    assert (done.status, done.stdout, done.argv) == (0, long, ("ask", "/run/there"))
+    (asked,) = ssh.note("asked")
+    assert re.fullmatch(
+        rf"-F {network.folder}/config -O cancel -L {network.folder}/q\w{{6}}:/run/there xen-4\.17", asked
+    )
+    assert list(network.folder.glob("q*")) == []
+
+
+def test_nobody_listening_is_no_answer_and_a_dead_connection_an_error(network: SshNetwork, ssh: Programs) -> None:
+    shell = answering(network, b"")
+    with pytest.raises(HostError, match=r"^xen-4\.17: connection lost$"):
+        shell.ask("10.0.0.1:7070", b"{}", deadline=soon())
+    (ssh.folder / "alive").touch()
+    done = shell.ask("10.0.0.1:7070", b"{}", deadline=soon())
+    assert (done.status, done.stderr) == (1, b"nobody answers at 10.0.0.1:7070")
+
+
+def test_who_does_not_answer_is_a_deadline(network: SshNetwork, ssh: Programs) -> None:
+    del ssh
+    with pytest.raises(DeadlineError, match=r"^/run/there: not done within 0\.3 s$"):
+        answering(network, b"late", 5.0).ask("/run/there", b"{}", deadline=Deadline(0.3))
+
+
+def test_while_nothing_comes_somebody_looks(
+    network: SshNetwork, ssh: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del ssh
+    monkeypatch.setattr("lab.shell._WATCH", 0.05)
+
+    def look() -> None:
+        raise HostError("it has ended")
+
+    with pytest.raises(HostError, match=r"^it has ended$"):
+        answering(network, b"late", 5.0).ask("/run/there", b"{}", deadline=soon(), watch=look)
 
 
 def ended(pid: str) -> bool:

@@ -10,11 +10,14 @@ nothing of the lab imported (which is why it is longer than the lab's other modu
 over sockets, so that its report comes also when the guest's disk does not answer any more.
 
     python3 agent.py start --config JSON      starts it; says what it is when all of it is ready
-    python3 agent.py report [--since BOOTTIME] [--verify 0] [--deadline SECONDS]
-    python3 agent.py fault NAME [--with JSON]
-    python3 agent.py stop
 
-Every answer is one JSON document. Processes, each with its own job so that none disturbs another's timing:
+Then it answers on a Unix socket, FOLDER/socket, and looks only over TCP: a JSON document in a line, one back.
+
+    {"do": "report", "since": BOOTTIME, "verify": 0 or 1, "deadline": SECONDS}
+    {"do": "fault", "name": NAME, "with": {...}}
+    {"do": "stop"}
+
+Processes, each with its own job so that none disturbs another's timing:
 
     hub         answers; asks the others; never touches the disk
     heartbeat   sleeps a tick and reads the clocks, at real-time priority; writes to shared memory only
@@ -1021,24 +1024,6 @@ def alive(folder: str) -> bool:
     return True
 
 
-def ask(request: "Dict[str, Any]", folder: str, seconds: float) -> "Dict[str, Any]":
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.connect(os.path.join(folder, "socket"))
-        channel = Channel(sock)
-        channel.send(request)
-        answer = channel.receive(seconds)
-    except OSError as trouble:
-        raise Trouble("it does not run: %s" % trouble.strerror)  # noqa: B904 - the message says it all
-    except EOFError:
-        raise Trouble("it ended while it was asked")  # noqa: B904 - likewise
-    finally:
-        sock.close()
-    if answer is None:
-        raise Trouble("no answer within %g s" % seconds)
-    return answer
-
-
 def options(words: "List[str]") -> "Dict[str, str]":
     """The words after the verb, as pairs of ``--name value``."""
     if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
@@ -1047,21 +1032,10 @@ def options(words: "List[str]") -> "Dict[str, str]":
 
 
 def obey(argv: "List[str]") -> "Dict[str, Any]":
-    verb, words = (argv[0] if argv else ""), argv[1:]
-    if verb == "fault" and words:
-        given = options(words[1:])
-        request = {"do": "fault", "name": words[0], "with": json.loads(given.get("with", "{}"))}  # type: Dict[str, Any]
-        return ask(request, given.get("folder", FOLDER), 60)
-    given = options(words)
-    folder = given.pop("folder", FOLDER)
+    verb, given = (argv[0] if argv else ""), options(argv[1:])
     if verb == "start":
-        return start(json.loads(given.get("config", "{}")), folder)
-    if verb == "report":
-        request = dict(given, do="report")
-        return ask(request, folder, float(given.get("deadline", 30.0)) + 10)
-    if verb == "stop":
-        return ask({"do": "stop"}, folder, 20)
-    raise Trouble("what to do? start, report, fault or stop")
+        return start(json.loads(given.get("config", "{}")), given.get("folder", FOLDER))
+    raise Trouble("what to do? start")
 
 
 def main(argv: "List[str]") -> int:

@@ -10,11 +10,13 @@ It sends a numbered UDP datagram each few milliseconds to the guest's witness (a
 guest's time, and keeps one TCP connection to it on which numbered lines are echoed. That connection is never made anew.
 
     python3 netmeter.py start --config JSON      {"address": the guest's, ...}
-    python3 netmeter.py report [--since MONOTONIC]
-    python3 netmeter.py stop
-    python3 netmeter.py ask --address ADDRESS [--port 7070] [--since BOOTTIME]     what the witness reports, by TCP
 
-Every answer is one JSON document. Times are this host's CLOCK_MONOTONIC.
+Then it answers on a Unix socket, FOLDER/socket: a JSON document in a line, one back.
+
+    {"do": "report", "since": MONOTONIC}
+    {"do": "stop"}
+
+Times are this host's CLOCK_MONOTONIC.
 """
 
 import array
@@ -297,20 +299,6 @@ def read_line(sock: "socket.socket") -> bytes:
     return words
 
 
-def ask(request: "Dict[str, Any]", family: int, where: "Any", seconds: float) -> "Dict[str, Any]":  # noqa: ANN401 - a path, or a pair
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(seconds)
-    try:
-        sock.connect(where)
-        sock.sendall(json.dumps(request).encode("ascii") + b"\n")
-        answer = json.loads(read_line(sock).decode("ascii"))  # type: Dict[str, Any]
-    except OSError as trouble:
-        raise Trouble("it does not answer: %s" % (trouble.strerror or trouble))  # noqa: B904 - the message says it all
-    finally:
-        sock.close()
-    return answer
-
-
 def start(config: "Dict[str, Any]", folder: str) -> "Dict[str, Any]":
     unknown = sorted(set(config) - set(DEFAULTS))
     if unknown:
@@ -321,12 +309,9 @@ def start(config: "Dict[str, Any]", folder: str) -> "Dict[str, Any]":
         pass
     path = os.path.join(folder, "socket")
     if os.path.exists(path):  # noqa: PTH110 - see the top
-        try:
-            ask({"do": "report"}, socket.AF_UNIX, path, 5)
-        except Trouble:
-            os.remove(path)
-        else:
+        if alive(path):
             raise Trouble("it runs already")
+        os.remove(path)
     hear, tell = os.pipe()
     if os.fork() == 0:
         live(dict(DEFAULTS, **config), folder, tell)
@@ -337,6 +322,17 @@ def start(config: "Dict[str, Any]", folder: str) -> "Dict[str, Any]":
         raise Trouble("it died at its start")
     answer = json.loads(words.decode("ascii"))  # type: Dict[str, Any]
     return answer
+
+
+def alive(path: str) -> bool:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError:
+        return False
+    finally:
+        sock.close()
+    return True
 
 
 def live(config: "Dict[str, Any]", folder: str, tell: int) -> "NoReturn":
@@ -371,16 +367,9 @@ def options(words: "List[str]") -> "Dict[str, str]":
 
 def obey(argv: "List[str]") -> "Dict[str, Any]":
     verb, given = (argv[0] if argv else ""), options(argv[1:])
-    folder = given.pop("folder", FOLDER)
-    seconds = float(given.get("deadline", 30.0)) + 10
     if verb == "start":
-        return start(json.loads(given.get("config", "{}")), folder)
-    if verb in {"report", "stop"}:
-        return ask(dict(given, do=verb), socket.AF_UNIX, os.path.join(folder, "socket"), seconds)
-    if verb == "ask":
-        address = (given.pop("address", ""), int(given.pop("port", 7070)))
-        return ask(dict(given, do="report"), socket.AF_INET, address, seconds)
-    raise Trouble("what to do? start, report, ask or stop")
+        return start(json.loads(given.get("config", "{}")), given.get("folder", FOLDER))
+    raise Trouble("what to do? start")
 
 
 def main(argv: "List[str]") -> int:

@@ -25,7 +25,7 @@ def read(volume: str) -> Manifest:
         ImageError: it cannot be mounted.
     """
     with tempfile.TemporaryDirectory(prefix="lab-ntfs-3g-") as at:
-        words = drivers["ntfs-3g"].probe_arguments(str(Path(volume).absolute()), at=at)
+        words = (*drivers["ntfs-3g"].probe_arguments(at=at), "--device", str(Path(volume).absolute()))
         seen = Observation.parse(probe.run(probe.parse(["mount-and-read", *words, "--metadata", "--seconds", _LONG])))
     if seen.mount is None or not seen.mount.ok or seen.ended != "complete":
         said = seen.mount.text if seen.mount else seen.trouble

@@ -11,7 +11,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import GuestError, LabError
-from lab.guests.agent import agent_report
+from lab.guests.agent import AgentConfig, agent_report, start_agent
 from lab.guests.answer import read_answer
 from lab.guests.meter import meter_report
 from lab.guests.witness import agent_report_of
@@ -104,4 +104,9 @@ def test_whatever_is_odd_about_an_answer_it_is_a_lab_error_or_a_report(document:
 def test_a_guest_without_python() -> None:
     shell = FakeShell({"*": Answer(127, stderr="sh: python3: not found")})
     with pytest.raises(GuestError, match=r"^agent: no answer \(status 127\): sh: python3: not found\n"):
-        agent_report(shell, deadline=Deadline(5))
+        start_agent(shell, AgentConfig(), deadline=Deadline(5))
+
+
+def test_a_guest_without_an_agent() -> None:
+    with pytest.raises(GuestError, match=r"^agent: no answer \(status 1\): nobody answers at /run/lab-agent/socket\n"):
+        agent_report(FakeShell(), deadline=Deadline(5))

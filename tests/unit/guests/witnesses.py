@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import uuid
@@ -18,6 +19,7 @@ from lab.guests.agent import AgentConfig, Place, agent_report, inject, start_age
 from lab.guests.meter import MeterConfig, MeterReport, meter_report, start_meter, stop_meter
 from lab.guests.witness import AgentReport, EchoReport
 from lab.process import Completed, run
+from lab.shell import converse
 
 __all__ = ["HereShell", "Watched", "hold", "watched", "watching"]
 
@@ -32,6 +34,18 @@ class HereShell:
             words[0] = sys.executable
         return run(*words, deadline=deadline, stdin=stdin)
 
+    def ask(
+        self, where: str, question: bytes, *, deadline: Deadline, watch: Callable[[], None] = lambda: None
+    ) -> Completed:
+        address, _, port = where.rpartition(":")
+        with socket.socket(socket.AF_INET if address else socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            try:
+                line.connect((address, int(port)) if address else where)
+            except OSError:
+                return Completed(("ask", where), 1, b"", f"nobody answers at {where}".encode())
+            answer = converse(line, question, where, deadline, watch)
+        return Completed(("ask", where), 0 if answer else 1, answer, b"")
+
 
 @dataclass
 class Watched:
@@ -44,7 +58,7 @@ class Watched:
     metered: MeterReport
 
     def report(self, *, since: float = 0.0, verify: bool = True, seconds: float = 20) -> AgentReport:
-        return agent_report(self.shell, since=since, verify=verify, place=self.agent, deadline=Deadline(seconds))
+        return agent_report(self.shell, since=since, verify=verify, where=self.agent.socket, deadline=Deadline(seconds))
 
     def measured(self, *, since: float = 0.0) -> MeterReport:
         return meter_report(self.shell, since=since, place=self.meter, deadline=Deadline(20))

@@ -73,7 +73,7 @@ def observe(tmp_path: Path) -> Observe:
     """Run the probe as a guest would: as a program of its own."""
 
     def run(volume: Path, driver: str = "ntfs-3g", *more: str, write: bool = False) -> Mapping[str, Any]:
-        words = drivers[driver].probe_arguments(str(volume), at=str(tmp_path / "mnt"), write=write)
+        words = (*drivers[driver].probe_arguments(at=str(tmp_path / "mnt"), write=write), "--device", str(volume))
         said = subprocess.run(
             (sys.executable, probe.__file__, "mount-and-read", *words, "--seconds", "60", *more),
             capture_output=True,

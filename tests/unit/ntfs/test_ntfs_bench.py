@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lab.deadline import Deadline
-from lab.errors import DeadlineError, HostError, LabError
+from lab.errors import DeadlineError, GuestError, HostError, LabError
+from lab.guests.guest import Address
 from lab.ntfs.drivers import drivers
 from lab.ntfs.manifest import Entry, Kind, Manifest, digest
 from lab.ntfs.observation import SCHEMA
@@ -25,7 +26,7 @@ from lab.stage import judging
 from lab.stage.bench import Bench
 from lab.stage.prepared import PreparedVolume
 from lab.stage.xen import XenStage
-from lab.testing.shell import FakeShell
+from lab.testing.shell import Answer, FakeShell
 from lab.verdict import Finding, Outcome, Verdict
 
 NTFS3 = drivers["ntfs3"]
@@ -60,17 +61,17 @@ def document(text: bytes = b"truth", **more: object) -> dict[str, Any]:
 
 
 def shell(answer: Mapping[str, Any] | LabError) -> FakeShell:
-    """Of a guest in which the probe says what it is told to say."""
+    """Of a host with a guest in which the probe says what it is told to say."""
     said = answer if isinstance(answer, LabError) else json.dumps(answer)
-    return FakeShell({"true": "", "sh -c *": said})
+    return FakeShell({'ask 10.77.128.9:7079 {"words": []}': "{}", "ask 10.77.128.9:7079 *": said})
 
 
 def guest(answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Any:
     kernel = SimpleNamespace(release="6.12.0", package_version="6.12.0-1")
     return SimpleNamespace(
         name="ntfs-1",
-        shell=shell(answer),
-        host=SimpleNamespace(name="xen-4.20", disks=SimpleNamespace(watch=lambda: None)),
+        address=Address(9),
+        host=SimpleNamespace(name="xen-4.20", shell=shell(answer), disks=SimpleNamespace(watch=lambda: None)),
         domain=SimpleNamespace(is_active=lambda _deadline: alive, xml=lambda _deadline: "<domain/>"),
         image=SimpleNamespace(boot=SimpleNamespace(kernel=kernel)),
         console=lambda **_: "",
@@ -107,11 +108,11 @@ def test_a_foreign_volume_is_tried_like_one_of_the_labs_own(foreign: Specimen, t
         "readers-agree: unsupported (expected two trusted readers say the same of everything, "
         "observed not judged: 'b': readers disagree on size: x: 1, y: 2)"
     )
-    (asked,) = used.guest.shell.commands  # type: ignore[attr-defined] # the fake's own
+    (asked,) = used.guest.host.shell.asked  # type: ignore[attr-defined] # the fake's own
+    words = json.loads(asked.argv[-1])["words"]
+    assert words[0] == "mount-and-read"
     # A loop device has no sectors of 256 bytes.
-    assert "losetup --show -f -r -o 16777216 --sizelimit 4000 -b 512 /dev/xvdb" in asked
-    assert "--device $device" in asked
-    assert "losetup -d $device" in asked
+    assert words[words.index("--part") :][:4] == ["--part", "/dev/xvdb:16777216:4000", "--sector", "512"]
     assert used.spoiled == ""
 
 
@@ -125,16 +126,16 @@ def test_a_driver_that_shows_other_bytes_is_found_and_has_tainted_nothing(foreig
 
 def test_a_volume_whose_image_changed_under_a_reader_is_damaged(foreign: Specimen, tmp_path: Path) -> None:
     used = bench(foreign, tmp_path, document())
-    told: Any = used.guest.shell
+    told: Any = used.guest.host.shell
 
-    def write_and_run(*argv: str, **more: Any) -> Completed:
+    def write_and_answer(*words: Any, **more: Any) -> Completed:
         with used.shelf.disk.open("r+b") as disk:
             disk.seek(used.shelf.places["disk.img"].offset)
             disk.write(b"oops")
-        done: Completed = told.run(*argv, **more)
+        done: Completed = told.ask(*words, **more)
         return done
 
-    used.guest.shell = SimpleNamespace(run=write_and_run)  # type: ignore[assignment] # as much of a shell as is used
+    used.guest.host.shell = SimpleNamespace(ask=write_and_answer)  # type: ignore[misc,assignment] # as much as is used
     verdict = judged(used, tmp_path)
     assert verdict.outcome is Outcome.FAIL
     assert verdict.reason.startswith("image-untouched: fail (expected ")
@@ -153,6 +154,40 @@ def test_a_guest_that_does_not_come_back_is_spoiled(
     used = bench(foreign, tmp_path, lost, alive=alive)
     assert judged(used, tmp_path).finding is finding
     assert used.spoiled == lost.message
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (Answer(1, stderr="nobody answers at 10.77.128.9:7079"), "nobody answers at 10.77.128.9:7079"),
+        (Answer(stdout='{"entries": [{"pa'), "half an answer, of 17 bytes"),
+        (Answer(stdout='{"refused": "OSError: no space"}'), "OSError: no space"),
+    ],
+)
+def test_a_probe_that_is_in_trouble_is_the_labs_trouble(
+    foreign: Specimen, tmp_path: Path, said: Answer, words: str
+) -> None:
+    used = bench(foreign, tmp_path, document())
+    script: Any = used.guest.host.shell
+    script.answers = {"ask *": said}
+    with pytest.raises(GuestError) as caught:
+        used.read(NTFS3, "disk.img", seconds=60, deadline=Deadline(600))
+    assert str(caught.value) == f"ntfs-1: the probe: {words}"
+
+
+def test_while_the_probe_is_silent_somebody_looks_whether_its_guest_still_lives(
+    foreign: Specimen, tmp_path: Path
+) -> None:
+    used = bench(foreign, tmp_path, document(), alive=False)
+
+    def silence(*_words: Any, watch: Callable[[], None], **_more: Any) -> Completed:
+        watch()
+        raise AssertionError("it goes on waiting for the dead")
+
+    used.guest.host.shell = SimpleNamespace(ask=silence)  # type: ignore[misc,assignment] # as much as is used
+    verdict = judged(used, tmp_path)
+    assert verdict.finding is Finding.CRASH
+    assert used.spoiled == "ntfs-1: it has ended"
 
 
 def test_no_driver_is_blamed_for_time_that_the_lab_used_up(foreign: Specimen, tmp_path: Path) -> None:

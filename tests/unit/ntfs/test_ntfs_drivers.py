@@ -27,7 +27,7 @@ def test_the_suite_table_is_that_of_the_measurements(name: str, releases: set[st
 @pytest.mark.parametrize("write", [False, True])
 def test_the_probe_understands_every_drivers_words(*, write: bool) -> None:
     for driver in drivers.values():
-        args = probe.parse(["mount-and-read", *driver.probe_arguments("/dev/xvdb", write=write)])
+        args = probe.parse(["mount-and-read", *driver.probe_arguments(write=write), "--device", "/dev/xvdb"])
         assert (args.driver, args.kind, args.device) == (driver.name, driver.kind.value, "/dev/xvdb")
         assert args.options == ",".join(driver.options(write=write))
         assert args.options.split(",")[0] == ("rw" if write else "ro")

@@ -7,9 +7,12 @@ import ast
 import errno
 import json
 import os
+import signal
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.ntfs import probe
+from lab.ntfs.drivers import drivers
 from lab.ntfs.judge import judge
 from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.observation import Observation
@@ -125,6 +129,60 @@ def test_the_document_can_go_to_a_file(tmp_path: Path) -> None:
     words = ["mount", "--driver", "nosuch-ntfs-3g", "--device", "/dev/null", "--at", str(tmp_path / "mnt")]
     assert probe.main([*words, "--output", str(output)]) == 0
     assert json.loads(output.read_text(encoding="ascii"))["schema"] == "lab.ntfs.probe/1"
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[object], dict[str, Any]]]:
+    """Asks a probe that serves on loopback: a line out, all that comes back in."""
+    words = (sys.executable, probe.__file__, "serve", "--address", "127.0.0.1", "--port", "0")
+    port = int(subprocess.run(words, capture_output=True, check=True, timeout=20).stdout)
+
+    def ask(request: object) -> dict[str, Any]:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+            line.sendall(json.dumps(request).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(line.makefile("rb").read())
+            return answer
+
+    yield ask
+    (server,) = {
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.read_bytes().startswith(b"\0".join(word.encode() for word in words))
+    }
+    os.kill(server, signal.SIGTERM)
+
+
+def test_a_server_does_what_the_command_line_does(
+    served: Callable[[object], dict[str, Any]], built: Mapping[str, Volume], observe: Observe, tmp_path: Path
+) -> None:
+    volume = built["streams"]
+    words = [*drivers["ntfs-3g"].probe_arguments(at=str(tmp_path / "there")), "--device", str(volume.path)]
+    for _ in range(2):
+        found = served({"words": ["mount-and-read", *words]})
+        assert (found["ended"], found["entries"]) == ("complete", observe(volume.path, "ntfs-3g")["entries"])
+
+
+def test_a_server_says_what_it_cannot_do_and_goes_on(served: Callable[[object], dict[str, Any]]) -> None:
+    assert "the following arguments are required: --driver" in served({"words": ["mount"]})["refused"]
+    words = ["mount", "--driver", "ntfs3", "--part", "/nowhere:0:512"]
+    assert served({"words": words})["refused"] == "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere'"
+    assert served({"words": []}) == {}
+
+
+def _has_loop_devices() -> bool:
+    return os.geteuid() == 0 and Path("/dev/loop-control").exists() and Path("/sys/module/loop").exists()
+
+
+@pytest.mark.skipif(not _has_loop_devices(), reason="needs root and loop devices")
+def test_a_part_of_a_disk_is_a_read_only_loop_device_while_it_is_wanted(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4096) + b"NTFS" * 2048 + bytes(4096))
+    with probe.loop_device(f"{disk}:4096:8192", 4096) as device:
+        assert Path(device).read_bytes() == b"NTFS" * 2048
+        queue = Path("/sys/block", Path(device).name)
+        assert (queue / "queue/logical_block_size").read_text().strip() == "4096"
+        assert (queue / "ro").read_text().strip() == "1"
+    assert not (queue / "loop").exists()
 
 
 def test_names_that_are_no_utf_8_are_kept_apart() -> None:

@@ -31,7 +31,7 @@ def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Travel:
     there = [_beats(gap) for gap in moves] + [word for gap in pauses for word in (calm, _beats(gap))]
     silences = [word for gap in (*moves, *pauses) for word in (meter_says(600.0), _silence(gap + 0.02))]
     for shell, said in zip(pair.shells, ((calm,), there), strict=True):
-        shell.answers = {**shell.answers, "python3 /run/lab-agent.py report *": said}
+        shell.answers = {**shell.answers, "ask /run/lab-agent/socket *report*": said}
     pair.on_host(1, "ask the meter", *silences)
     pair.dom0s[1]._turns.clear()
     pair.dom0s[1].answers = {"sh -c *xl pause*": PAUSES, **pair.dom0s[1].answers}
@@ -66,7 +66,7 @@ def test_a_way_back_that_is_refused_withholds_the_figure(pair: Pair, monkeypatch
     pair.target.faults.refuse["migrate"] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, no)
     pair.shells[1].answers = {
         **pair.shells[1].answers,
-        "python3 /run/lab-agent.py report *": _beats(1.0),
+        "ask /run/lab-agent/socket *report*": _beats(1.0),
     }
     found = repeated(travel, 30, soon())
     assert len(found.iterations) == 1
