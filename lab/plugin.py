@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-retries", type=int, metavar="N", help="try a cell up to N more times when the lab itself was at fault"
     )
+    group.addoption(
+        "--lab-iterations",
+        type=_iterations,
+        metavar="N",
+        help="make every live and every save-restore move N times, whatever its scenario says",
+    )
     group.addoption("--lab-reports", metavar="DIR", help="where records of runs go (default: LAB_REPORTS or reports)")
     group.addoption("--lab-known", metavar="FILE", help="accepted failures (default: scenarios/known.yaml if there)")
     group.addoption("--lab-keep", action="store_true", help="after a failure keep the stage up for a look")
@@ -221,3 +227,19 @@ def ntfs_volume(lab_stage: Stage, lab_deadline: Deadline) -> Iterator[Callable[[
     """``ntfs_volume("compressed")`` is a sample volume of that recipe: a file of the test's own, and what it holds."""
     with ExitStack() as undo:
         yield lambda name: undo.enter_context(lab_stage.volume(name, lab_deadline))
+
+
+def _iterations(text: str) -> int:
+    """The value of ``--lab-iterations``.
+
+    Raises:
+        ArgumentTypeError: it is no number that a scenario could name.
+    """
+    from argparse import ArgumentTypeError  # noqa: PLC0415 - only where the option is given
+
+    from lab.scenario.cell import MAX_ITERATIONS  # noqa: PLC0415 - likewise
+
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
+    if not 1 <= number <= MAX_ITERATIONS:
+        raise ArgumentTypeError(f"{text} is not a whole number from 1 to {MAX_ITERATIONS}")
+    return number

@@ -14,6 +14,7 @@ from lab.commands.runs import folder_of, matrix_of
 from lab.errors import UsageError
 from lab.matrix.model import Matrix
 from lab.report import document
+from lab.report.downtime import downtimes
 from lab.report.terminal import show
 from lab.report.write import write_reports
 from lab.run_record import RecordError
@@ -61,21 +62,21 @@ def matrix(  # noqa: PLR0913 - one parameter an option
     if form is Format.TERMINAL:
         show(found, folder=folder.absolute(), rows=_axes(rows), columns=_axes(columns))
     else:
-        _print(found, form)
+        _print(found, form, folder)
 
 
-def _print(found: Matrix, form: Literal[Format.JSON, Format.MD, Format.HTML]) -> None:
+def _print(found: Matrix, form: Literal[Format.JSON, Format.MD, Format.HTML], folder: Path) -> None:
     match form:
         case Format.JSON:
             sys.stdout.write(document.render(found))
         case Format.MD:
             from lab.report import markdown  # noqa: PLC0415 - each form brings its own library
 
-            sys.stdout.write(markdown.render(found))
+            sys.stdout.write(markdown.render(found, measured=downtimes(folder, found)))
         case Format.HTML:
             from lab.report import html  # noqa: PLC0415 - likewise
 
-            sys.stdout.write(html.render(found))
+            sys.stdout.write(html.render(found, downtimes(folder, found)))
         case _ as never:
             assert_never(never)
 

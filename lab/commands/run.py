@@ -15,10 +15,12 @@ import typer
 from lab.commands.call import call_of
 from lab.engine.door import run as run_session
 from lab.errors import UsageError
+from lab.scenario.cell import MAX_ITERATIONS
 
 __all__ = ["register"]
 
-_EXAMPLE = """Examples: lab run scenarios/quick.lab.yaml | lab run -k live -n 2 | lab run scenarios -- --maxfail 3
+_EXAMPLE = """Examples: lab run scenarios/quick.lab.yaml | lab run -k live -n 2 | lab run -k live --iterations 30 \
+| lab run scenarios -- --maxfail 3
 
 Exit codes: 0 as expected, 1 product failure, 2 usage or scenario error, 3 lab trouble only."""
 _DEFAULT = "scenarios"
@@ -40,6 +42,16 @@ def run(  # noqa: PLR0913 - one parameter an option
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
     known: Annotated[Path | None, typer.Option(metavar="FILE", help="Accepted failures.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="Tries more, when the lab was at fault.")] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MAX_ITERATIONS,
+            help="Make every live and every save-restore move N times, whatever its scenario says, and give its cell as"
+            " many times the time; 30 make a distribution of the downtime.",
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="After a failure, keep the stage up for a look.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print matrix.json instead of the table.")] = False,
 ) -> int:
@@ -53,6 +65,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     arguments += ["--lab-reports", str(reports)] if reports else []
     arguments += ["--lab-known", str(known)] if known else []
     arguments += ["--lab-retries", str(retries)] if retries is not None else []
+    arguments += ["--lab-iterations", str(iterations)] if iterations is not None else []
     arguments += ["--lab-keep"] if keep else []
     with ExitStack() as undo:
         code, door = run_session(

@@ -27,7 +27,7 @@ class Controller:
         from lab.engine.begin import begin  # noqa: PLC0415 - only where there are cells
         from lab.engine.items import cells_of  # noqa: PLC0415 - likewise
 
-        begin(self._config, cells_of(ids, self._config.rootpath), session_id=node.workerinput["testrunuid"])
+        begin(self._config, cells_of(ids, self._config), session_id=node.workerinput["testrunuid"])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A scenario file with mistakes, in a worker."""

@@ -23,6 +23,7 @@ from lab.engine.stash import ATTEMPT, CELL, MISTAKEN, PLACE
 from lab.errors import LabError, ScenarioError
 from lab.report.sign import broken, words
 from lab.scenario.cell import Cell
+from lab.scenario.iterations import with_iterations
 from lab.scenario.load import load
 from lab.scenario.select import order
 
@@ -61,7 +62,7 @@ class ScenarioFile(pytest.File):
         except ScenarioError as mistakes:
             self.config.stash[MISTAKEN] = True
             raise self.CollectError(str(mistakes)) from None
-        for place, cell in enumerate(cells):
+        for place, cell in enumerate(with_iterations(cells, self.config.getoption("lab_iterations"))):
             yield CellItem.of(self, cell, place)
 
 
@@ -164,7 +165,7 @@ def file_order(items: Sequence[pytest.Item]) -> tuple[Cell, ...]:
     return tuple(cell for cell, _ in sorted(cells, key=lambda pair: (pair[0].path, pair[1])))
 
 
-def cells_of(ids: Sequence[str], root: Path) -> tuple[Cell, ...]:
+def cells_of(ids: Sequence[str], config: pytest.Config) -> tuple[Cell, ...]:
     """The cells of these ids, file by file, each file in its own order. Ids of other tests are passed over.
 
     Raises:
@@ -172,7 +173,9 @@ def cells_of(ids: Sequence[str], root: Path) -> tuple[Cell, ...]:
     """
     wanted = {node_id for node_id in ids if ".lab.yaml::" in node_id}
     files = sorted({node_id.partition("::")[0] for node_id in wanted})
-    return tuple(cell for file in files for cell in load(root / file, root=root) if cell.id in wanted)
+    root = config.rootpath
+    cells = (cell for file in files for cell in load(root / file, root=root) if cell.id in wanted)
+    return with_iterations(cells, config.getoption("lab_iterations"))
 
 
 def _shown(path: Path) -> str:

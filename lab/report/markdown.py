@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.pivot import NOT_TRIED, Square, Table, tables
 from lab.matrix.tally import sentence
+from lab.report.downtime import NOTHING, Measured, spoken
 from lab.report.sign import (
     BLANK,
     FLAKY,
@@ -27,13 +28,22 @@ from lab.report.sign import (
 __all__ = ["render"]
 
 
-def render(matrix: Matrix, rows: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> str:
-    """The whole report: header, one table a scenario, what is not a plain pass, the count."""
+def render(
+    matrix: Matrix,
+    rows: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    *,
+    measured: Mapping[str, Measured] = NOTHING,
+) -> str:
+    """The whole report: header, one table a scenario, downtimes, what is not a plain pass, the count."""
     parts = ["\n".join(_header(matrix))]
     pivoted = tables(matrix, rows, columns)
     parts += ["\n".join(_table(table)) for table in pivoted]
     if any(not square.cells for table in pivoted for row in table.squares for square in row):
         parts.append(f"{BLANK.glyph} {NOT_TRIED}")
+    figures = [f"- {_code(c.name)}: {_escaped(spoken(measured[c.id]))}" for c in matrix.cells if c.id in measured]
+    if figures:
+        parts.append("## Downtime\n\n" + "\n".join(figures))
     details = list(_details(matrix))
     if details:
         parts.append("## What is not a plain pass\n\n" + "\n".join(details))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lab.matrix.model import Matrix, MatrixCell
@@ -13,16 +14,23 @@ from lab.verdict import Check, Outcome
 
 __all__ = ["BUDGET", "embedded"]
 
+_NO_FIGURES: Mapping[str, str] = MappingProxyType({})
+
 BUDGET = 2_200_000
 """Bytes. With the plain tables beside the cells the page stays below 3 MB."""
 
 
-def embedded(matrix: Matrix, pivoted: tuple[Table, ...]) -> tuple[str, str]:
-    """The JSON, fit for a script element, and what was left out of it to stay within the budget (empty as a rule)."""
+def embedded(matrix: Matrix, pivoted: tuple[Table, ...], figures: Mapping[str, str] = _NO_FIGURES) -> tuple[str, str]:
+    """The JSON, fit for a script element, and what was left out of it to stay within the budget (empty as a rule).
+
+    ``figures`` are what the page shows of some cells elsewhere, by their ids and in this order; they take their part of
+    the budget.
+    """
+    budget = BUDGET - sum(len(figure) for figure in figures.values())
     text = ""
     for level, left_out in enumerate(("", "the values of checks that passed", "every check that passed")):
-        text = _for_script(_Packed(level).page(matrix, pivoted))
-        if len(text.encode("utf-8", "backslashreplace")) <= BUDGET:
+        text = _for_script(_Packed(level, figures).page(matrix, pivoted))
+        if len(text.encode("utf-8", "backslashreplace")) <= budget:
             return text, left_out
     return text, "every check that passed"
 
@@ -38,11 +46,13 @@ class _Packed:
     """Cells as arrays of numbers into a pool of texts. ``level`` is how much of the checks is left out.
 
     A cell is ``[file, name, outcome, words, reason, flags, seconds, attempts, [axis value...], [check...],
-    [folder, file, ...]]``; a flag is 1 for flaky, 2 for as expected; matrix.js takes it apart again.
+    [folder, file, ...]]``, and then the number of its figure if it has one; a flag is 1 for flaky, 2 for as expected;
+    matrix.js takes it apart again.
     """
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, figures: Mapping[str, str]) -> None:
         self._level = level
+        self._figures = {cell_id: number for number, cell_id in enumerate(figures)}
         self._texts: dict[str, int] = {}
         self._checks: dict[tuple[int, ...], int] = {}
 
@@ -86,6 +96,7 @@ class _Packed:
             [self._text(cell.axes.get(axis, "")) for axis in axes],
             [self._check(check) for check in cell.checks if self._level < 2 or check.outcome is not Outcome.PASS],
             [number for folder, _, name in evidence for number in (self._text(folder), self._text(name))],
+            *([self._figures[cell.id]] if cell.id in self._figures else []),
         ]
 
     def _check(self, check: Check) -> int:

@@ -24,7 +24,7 @@ def strip(title: str, rows: Sequence[tuple[str, Sequence[float]]], *, unit: str 
     height = _ROW * len(shown) + _AXIS
     head = (
         f'<svg class="strip" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-        f'height="{height}" role="img" aria-label={quoteattr(plain(title))}>'
+        f'height="{height}" fill="currentColor" role="img" aria-label={quoteattr(plain(title))}>'
     )
     parts = [
         head,
@@ -33,15 +33,13 @@ def strip(title: str, rows: Sequence[tuple[str, Sequence[float]]], *, unit: str 
     ]
     for number, (name, values) in enumerate(shown):
         middle = _ROW * number + _ROW // 2
-        parts.append(f'<text x="0" y="{middle + 4}" font-size="11" fill="currentColor">{escape(name)}</text>')
+        parts.append(f'<text x="0" y="{middle + 4}" font-size="11">{escape(name)}</text>')
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{middle}" y2="{middle}" stroke="currentColor" '
             'stroke-opacity="0.2"/>'
         )
-        parts += [
-            f'<circle cx="{_x(value, most):.1f}" cy="{middle}" r="3.5" fill="currentColor" fill-opacity="0.45"/>'
-            for value in values
-        ]
+        dots = [f'<circle cx="{_x(value, most):.1f}" cy="{middle}" r="3.5"/>' for value in values]
+        parts += ['<g fill-opacity="0.45">', *dots, "</g>"]
         if values:
             at = f"{_x(median(values), most):.1f}"
             parts.append(
@@ -49,7 +47,7 @@ def strip(title: str, rows: Sequence[tuple[str, Sequence[float]]], *, unit: str 
                 'stroke-width="2"/>'
             )
     parts += [
-        f'<text x="{_x(value, most):.1f}" y="{height - 6}" font-size="10" text-anchor="middle" fill="currentColor">'
+        f'<text x="{_x(value, most):.1f}" y="{height - 6}" font-size="10" text-anchor="middle">'
         f"{value:g} {escape(unit)}</text>"
         for value in (most * tick / _TICKS for tick in range(_TICKS + 1))
     ]
@@ -71,6 +69,5 @@ def _round_up(value: float) -> float:
 def _words(name: str, values: Sequence[float], unit: str) -> str:
     if not values:
         return f"{name}: nothing"
-    return (
-        f"{name}: {len(values)} values, {values[0]:.2f} to {values[-1]:.2f} {unit}, median {median(values):.2f} {unit}"
-    )
+    count = f"{len(values)} value{'s' if len(values) > 1 else ''}"
+    return f"{name}: {count}, {values[0]:.2f} to {values[-1]:.2f} {unit}, median {median(values):.2f} {unit}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.matrix.model import Matrix
 from lab.report import document, html, markdown
+from lab.report.downtime import downtimes
 from lab.run_record import RecordError
 
 __all__ = ["write_reports"]
@@ -15,11 +16,17 @@ __all__ = ["write_reports"]
 
 def write_reports(record_folder: Path, matrix: Matrix) -> dict[str, Path]:
     """Write ``matrix.json``, ``matrix.md`` and ``matrix.html``; the answer names them by ``json``, ``md``, ``html``.
+    Downtimes are shown from the evidence in the folder.
 
     Raises:
         RecordError: a file cannot be written; the older one, if any, is as it was.
     """
-    texts = {"json": document.render(matrix), "md": markdown.render(matrix), "html": html.render(matrix)}
+    measured = downtimes(record_folder, matrix)
+    texts = {
+        "json": document.render(matrix),
+        "md": markdown.render(matrix, measured=measured),
+        "html": html.render(matrix, measured),
+    }
     return {name: _write(record_folder / f"matrix.{name}", text) for name, text in texts.items()}
 
 

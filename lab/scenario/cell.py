@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
+    "MAX_ITERATIONS",
     "BootRequest",
     "Cell",
     "Expectation",
@@ -18,6 +19,9 @@ __all__ = [
     "NtfsRequest",
     "Request",
 ]
+
+MAX_ITERATIONS = 1000
+"""Of one move in one cell. Days under emulation; more is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)

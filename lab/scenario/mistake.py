@@ -36,8 +36,10 @@ class Mistakes:
 
     def add(self, mark: Mark, message: str) -> None:
         """Remember one mistake; saying the same twice about one place counts once."""
-        if (mark, message) not in self.found:
-            self.found.append((mark, message))
+        # A key may be a text of several lines, and hold what moves a cursor; a mistake is one line.
+        line = "".join(char if char.isprintable() else " " for char in message)
+        if (mark, line) not in self.found:
+            self.found.append((mark, line))
 
     def marks(self) -> frozenset[Mark]:
         """The places complained about so far."""

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from lab.scenario.cell import MAX_ITERATIONS
+
 __all__ = [
     "Complaint",
     "Condition",
@@ -113,9 +115,6 @@ def _mebibytes(value: object) -> object:
         raise _fault(f"{value!r} is not a whole number of MiB")
     return int(amount)
 
-
-MAX_ITERATIONS = 1000
-"""Days under emulation; more is a slip of the pen."""
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SIZES = {"M": 1.0, "G": 1024.0}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.matrix.model import Matrix
 from lab.report import html
+from lab.report.downtime import NOTHING, Measured, spoken
 from tests.browser.chromium import Page, chromium, open_page
-from tests.unit.report.example import HOSTILE, LONG, all_skipped, empty, example, many
+from tests.unit.report.example import HOSTILE, LONG, all_skipped, empty, example, many, measured
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,9 +39,9 @@ def show(browser: Page, tmp_path: Path) -> Iterator[Page]:
     assert browser.complaints == []
 
 
-def _shown(browser: Page, folder: Path, matrix: Matrix) -> Page:
+def _shown(browser: Page, folder: Path, matrix: Matrix, measured: Mapping[str, Measured] = NOTHING) -> Page:
     file = folder / "matrix.html"
-    file.write_bytes(html.render(matrix).encode("utf-8", "backslashreplace"))
+    file.write_bytes(html.render(matrix, measured).encode("utf-8", "backslashreplace"))
     browser.open(file.as_uri())
     return browser
 
@@ -217,6 +219,73 @@ def test_on_paper_everything_is_there_and_nothing_to_press(show: Page) -> None:
     assert show.run("getComputedStyle(document.querySelector('.frame')).overflow") == "visible"
 
 
+FIGURE = "document.querySelector('#panel figure.downtime')"
+OPEN = "[...document.querySelectorAll('td')].find(td => td.cells?.some(cell => cell.name === {!r})).click()"
+
+
+@pytest.fixture
+def figures(browser: Page, tmp_path: Path) -> Iterator[Page]:
+    browser.emulate()
+    browser.complaints.clear()
+    browser.requests.clear()
+    matrix, found = example(), measured()
+    # As a stage tells it: beside the evidence there is a fact of the same name.
+    cells = [replace(c, axes={**c.axes, "downtime": spoken(found[c.id])}) if c.id in found else c for c in matrix.cells]
+    yield _shown(browser, tmp_path, replace(matrix, cells=tuple(cells)), found)
+    assert browser.complaints == []
+    assert browser.requests == [(tmp_path / "matrix.html").as_uri()]
+
+
+def test_a_cell_shows_its_downtime_as_a_plot(figures: Page) -> None:
+    assert figures.run("getComputedStyle(document.querySelector('.downtimes')).display") == "none"
+    figures.run(OPEN.format("live-pv"))
+    dots = figures.run(f"[...{FIGURE}.querySelectorAll('circle')].map(dot => dot.getBoundingClientRect().toJSON())")
+    assert len(dots) == 60
+    left, right = figures.run(f"(box => [box.left, box.right])({FIGURE}.querySelector('svg').getBoundingClientRect())")
+    assert all(left <= dot["left"] < dot["right"] <= right and dot["width"] > 4 for dot in dots)
+    assert figures.run(f"getComputedStyle({FIGURE}.querySelector('circle')).fill") == "rgb(67, 56, 202)"
+    assert figures.run(f"{FIGURE}.querySelector('svg').getAttribute('aria-label')") == "downtime of live-pv"
+    text = figures.run(f"{FIGURE}.innerText")
+    assert "emulated (tcg): functional evidence, not performance" in text
+    assert "1.43 s (min 1.10, p95 2.41, max 2.50, n=30), functional only: hosts under tcg" in text
+    assert "network\t1.14 s\t1.49 s\t2.46 s\t2.56 s" in text
+    assert "withheld" not in text
+    assert figures.run("document.getElementById('panel').innerText").count("n=30") == 1
+
+
+def test_a_figure_that_is_withheld_says_why_in_words(figures: Page) -> None:
+    figures.run(OPEN.format("save-restore-pv"))
+    assert figures.run(f"[...{FIGURE}.querySelectorAll('li')].map(item => item.textContent)") == [
+        "2 iterations of at least 30",
+        "the network meter read 3.500 s of a pause of 5 s (5.000..5.020)",
+        "the meters disagree: p50 9.875 s in the guest, 13.500 s on its network",
+    ]
+    assert figures.run(f"{FIGURE}.querySelectorAll('circle').length") == 4
+    figures.run(OPEN.format("save-restore-pvh"))
+    assert figures.run(f"{FIGURE}.innerText").strip() == "downtime.json cannot be read: it lacks 'iterations'"
+    figures.run(OPEN.format("cold-pv"))
+    assert figures.run(f"{FIGURE} === null")
+
+
+def test_a_plot_fits_a_narrow_screen_and_shows_in_the_dark(figures: Page) -> None:
+    figures.emulate(dark=True, width=390, height=800)
+    figures.run(OPEN.format("live-pv"))
+    figures.run("Promise.all(document.getAnimations().map(animation => animation.finished)).then(() => true)")
+    assert figures.run(f"{FIGURE}.querySelector('svg').getBoundingClientRect().right") <= 390
+    assert figures.run("document.getElementById('panel').scrollWidth") <= 390
+    assert figures.run(f"getComputedStyle({FIGURE}.querySelector('circle')).fill") == "rgb(165, 160, 255)"
+
+
+def test_on_paper_every_plot_is_there(figures: Page) -> None:
+    figures.emulate(print_=True)
+    assert figures.run("getComputedStyle(document.querySelector('.downtimes')).display") == "block"
+    assert figures.run("[...document.querySelectorAll('.downtimes h3')].map(title => title.textContent)") == [
+        "save-restore-pv",
+        "live-pv",
+        "save-restore-pvh",
+    ]
+
+
 def test_ten_thousand_cells_all_get_drawn_and_filter(browser: Page, tmp_path: Path) -> None:
     browser.emulate()
     _shown(browser, tmp_path, many(10_000))
@@ -241,7 +310,7 @@ def test_a_matrix_without_cells_says_so(browser: Page, tmp_path: Path) -> None:
 
 def test_without_scripts_the_tables_are_plain_html(tmp_path: Path) -> None:
     file = tmp_path / "matrix.html"
-    file.write_text(html.render(example()), encoding="utf-8")
+    file.write_text(html.render(example(), measured()), encoding="utf-8")
     with open_page() as page:
         page.without_scripts()
         page.call("Page.navigate", url=file.as_uri())
@@ -249,6 +318,8 @@ def test_without_scripts_the_tables_are_plain_html(tmp_path: Path) -> None:
     assert "4.14 → 4.20" in text
     assert "✘ fail wrong-data (known)" in text
     assert "xen-4.20: no space left on device" in text
+    assert "downtime of live-pv" in text
+    assert "2 iterations of at least 30" in text
 
 
 def _text_without_scripts(page: Page) -> str:

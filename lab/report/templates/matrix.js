@@ -31,11 +31,11 @@
 
   // ---- the cells, taken apart (see lab/report/packed.py) ----
   const text = (index) => page.texts[index];
-  const cells = [];
+  const cells = [], figures = document.querySelectorAll("figure.downtime");
   page.scenarios.forEach((scenario) => {
-    scenario.cells = scenario.cells.map(([file, name, outcome, words, reason, flags, seconds, attempts, values, checks, evidence]) => {
+    scenario.cells = scenario.cells.map(([file, name, outcome, words, reason, flags, seconds, attempts, values, checks, evidence, figure]) => {
       const cell = {
-        scenario, name, outcome, seconds, attempts, evidence,
+        scenario, name, outcome, seconds, attempts, evidence, figure: figures[figure],
         index: cells.length, file: text(file), words: text(words), reason: text(reason),
         flaky: Boolean(flags & 1), expected: Boolean(flags & 2), values: values.map(text), checks,
       };
@@ -286,7 +286,8 @@
   const one = (cell) => {
     const paths = [];
     for (let i = 0; i < cell.evidence.length; i += 2) paths.push([text(cell.evidence[i]), text(cell.evidence[i + 1])].filter(Boolean).join("/"));
-    const facts = cell.scenario.axes.map((axis, at) => [axis, cell.values[at]]).filter(([, value]) => value);
+    // The figure says better what the fact of that name says.
+    const facts = cell.scenario.axes.map((axis, at) => [axis, cell.values[at]]).filter(([axis, value]) => value && !(cell.figure && axis === "downtime"));
     facts.push(["took", duration(cell.seconds)]);
     if (cell.attempts > 1) facts.push(["attempts", String(cell.attempts)]);
     facts.push(["expected", cell.expected ? "yes" : "no"]);
@@ -294,6 +295,7 @@
     return h("article", { class: "one" }, tile(cell), h("h3", {}, h("bdi", {}, cell.name)), h("p", { class: "id mono" }, id(cell)),
       cell.reason ? h("p", { class: "reason" }, h("bdi", {}, cell.reason)) : "",
       h("dl", { class: "panel-facts" }, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, h("bdi", {}, value))])),
+      ...(cell.figure ? [h("h3", {}, "Downtime"), cell.figure.cloneNode(true)] : []),
       order.length ? h("h3", {}, several(order.length, "check")) : "", ...order.map(check),
       paths.length ? h("h3", {}, "Evidence") : "",
       paths.length ? h("ul", { class: "evidence" }, ...paths.map((path) => h("li", {}, h("a", { href: safe(path) }, h("bdi", {}, path))))) : "");

@@ -125,6 +125,60 @@ def test_a_run_with_workers_and_options_of_pytest(project: Project, lab: Lab) ->
     result.stderr.fnmatch_lines(["[[]6/6[]] pass *"])
 
 
+def test_a_run_takes_a_number_of_moves(project: Project, lab: Lab) -> None:
+    assert lab("run", "scenarios", "-k", "live", "--iterations", "30").ret == 0
+    assert [(cell.name, cell.axes["iterations"]) for cell in project.matrix().cells] == [
+        ("live-4.17-to-4.20-web-pv", "30")
+    ]
+    assert project.matrix().run.command == "lab run scenarios -k live --iterations 30"
+
+
+@pytest.mark.parametrize("number", ["0", "1001"])
+def test_a_run_refuses_a_number_of_moves_that_no_scenario_could_name(project: Project, lab: Lab, number: str) -> None:
+    result = lab("run", "scenarios", "--iterations", number)
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["Error: Invalid value for '--iterations': *"])  # the rest is typer's own
+    assert not (project.path / "reports").exists()
+
+
+MEASURING = """
+import json
+from lab.checks.downtime import Iteration, downtime
+
+class Measuring(FakeStage):
+    def judge(self, cell, prepared, evidence, deadline):
+        if cell.kind == "migration" and cell.request.iterations > 1:
+            found = downtime([Iteration(0.5, 0.75)] * cell.request.iterations, (), accelerator="tcg")
+            (evidence / "downtime.json").write_text(json.dumps(found.to_json()))
+        return FakeStage.judge(self, cell, prepared, evidence, deadline)
+
+STAGE = Measuring(folder=Path(__file__).parent)
+"""
+
+
+def test_the_reports_of_a_run_show_downtimes_also_when_they_are_made_again(project: Project, lab: Lab) -> None:
+    project.script("{}", more=MEASURING)
+    assert lab("run", "scenarios", "-k", "migration", "--iterations", "3").ret == 0
+    folder = project.path / "reports/latest"
+    said = "- `live-4.17-to-4.20-web-pv`: withheld (n=3): 3 iterations of at least 30; not calibrated on a pause of "
+    page, text = (folder / "matrix.html").read_text(), (folder / "matrix.md").read_text()
+    assert text.count(said) == page.count('<figure class="downtime">') == 1
+    assert page.count('r="3.5"') == 6
+    assert lab("matrix", "--format", "html").stdout.str() == page.rstrip("\n")
+    assert lab("matrix", "--format", "md").stdout.str() == text.rstrip("\n")
+    assert lab("matrix", "reports/latest/matrix.json", "--format", "md").stdout.str() == text.rstrip("\n")
+    for report in folder.glob("matrix.*"):
+        report.unlink()
+    assert lab("matrix").ret == 0
+    assert (folder / "matrix.html").read_text() == page
+    (folder / "matrix.html").unlink()
+    next(folder.glob("evidence/*/downtime.json")).write_text("{")
+    result = lab("matrix")
+    assert result.ret == 0
+    assert "Traceback" not in result.stderr.str()
+    assert "downtime.json cannot be read: " in (folder / "matrix.html").read_text()
+
+
 @pytest.mark.usefixtures("project")
 def test_a_run_speaks_json(lab: Lab) -> None:
     result = lab("run", "scenarios", "--json")

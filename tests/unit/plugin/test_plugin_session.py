@@ -209,6 +209,31 @@ def test_a_session_without_scenarios_makes_no_record_and_imports_nothing_of_weig
     assert not (project.path / "reports").exists()
 
 
+BEGUN = """
+def pytest_lab_begin(cells):
+    Path("begun.txt").write_text(str([(cell.name, cell.request.iterations, cell.limits.cell) for cell in cells[4:]]))
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_moves_of_running_guests_are_made_as_often_as_the_user_says(project: Project, workers: tuple[str, ...]) -> None:
+    project.script("{}", more=BEGUN)
+    project.pytester.runpytest_subprocess("scenarios", "--lab-iterations", "30", *workers).assert_outcomes(passed=6)
+    assert (project.path / "begun.txt").read_text() == str([(NAMES[4], 1, 600.0), (NAMES[5], 30, 18000.0)])
+    said = {cell.name: cell.axes.get("iterations") for cell in project.matrix().cells}
+    assert said == {**dict.fromkeys(NAMES), NAMES[5]: "30"}
+    assert "--lab-iterations 30" in project.matrix().run.command
+
+
+@pytest.mark.parametrize("text", ["0", "1001", "-1", "1.5", "many", "9" * 5000])
+def test_a_number_of_moves_that_no_scenario_could_name_is_a_mistake(project: Project, text: str) -> None:
+    result = project.pytester.runpytest("scenarios", f"--lab-iterations={text}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = f"*error: argument --lab-iterations: {text} is not a whole number from 1 to 1000"
+    result.stderr.fnmatch_lines([said])
+    assert not (project.path / "reports").exists()
+
+
 def test_reports_go_where_the_user_says(project: Project) -> None:
     result = project.pytester.runpytest("scenarios", "--lab-reports", "elsewhere")
     assert (project.path / "elsewhere/latest/matrix.json").exists()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from lab.checks.downtime import PAUSES, Calibration, Iteration, downtime
 from lab.matrix.model import HostFacts, Matrix, MatrixCell, RunFacts
+from lab.report.downtime import Measured, Unreadable
 from lab.verdict import Check, Outcome
 
-__all__ = ["HOSTILE", "LONG", "RTL", "all_skipped", "empty", "example", "many"]
+__all__ = ["HOSTILE", "LONG", "RTL", "all_skipped", "empty", "example", "many", "measured"]
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 LONG = "a-very-long-name-" * 12 + "end"
@@ -30,6 +34,20 @@ KERNELS = {"ntfs3": "trixie-6.12", "ntfs": "forky-7.2", "ntfs-3g": "trixie-6.12"
 def example() -> Matrix:
     """Three scenarios, eighteen cells, every outcome."""
     return Matrix(RUN, (*_migrations(), _modules(), *_ntfs()))
+
+
+def measured() -> Mapping[str, Measured]:
+    """What three cells of the example say of their downtime: a figure, one that is withheld, and nothing to be read."""
+    times = [1.1 + (number * 37 % 30) ** 2 / 600 for number in range(30)]
+    many = [Iteration(guest, guest + 0.04 + number % 3 / 100) for number, guest in enumerate(times)]
+    right = [Calibration(asked, asked, asked + 0.02, asked + 0.01, asked + 0.03) for asked in PAUSES]
+    wrong = [*right[:2], Calibration(5.0, 5.0, 5.02, 5.01, 3.5)]
+    found: dict[str, Measured] = {
+        "live-pv": downtime(many, right, accelerator="tcg"),
+        "save-restore-pv": downtime([Iteration(9.5, 12.5), Iteration(10.25, 14.5)], wrong, accelerator="kvm"),
+        "save-restore-pvh": Unreadable("it lacks 'iterations'"),
+    }
+    return {f"scenarios/quick.lab.yaml::{name}": one for name, one in found.items()}
 
 
 def empty() -> Matrix:

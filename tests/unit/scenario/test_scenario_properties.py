@@ -160,6 +160,8 @@ def test_hostile_texts() -> None:
         "a: \ud800",
         "%YAML 1.1\n---\nhosts: 1:20",
         "%FOO x",
+        "? |\n  two\n  lines\nscenario: x",
+        "? >\n  folded\n  lines\nscenario: x",
     ):
         judged(text)
     for depth in (90, 150, 250, 400):
