@@ -1,5 +1,6 @@
 # ruff: noqa: INP001 - a program of its own, no part of a package
-"""The parts of the reference that the code knows best: keys of scenario files, verbs of the command line, invariants.
+"""The parts of the reference that the code knows best: keys of scenario files, verbs of the command line, invariants,
+obstacles.
 
 A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
 ``python docs/make_reference.py scenario``.
@@ -21,6 +22,8 @@ import typer
 from lab import commands as verbs
 from lab.checks.faults import faults_of
 from lab.checks.invariants import INVARIANTS
+from lab.checks.obstacles import OBSTACLES
+from lab.checks.setback import CHECKS
 from lab.doctor import requirements
 from lab.scenario import model
 
@@ -203,11 +206,26 @@ def invariants() -> str:
     return "\n".join(("| invariant | checks | holds for | how | faults |", "|---|---|---|---|---|", *rows))
 
 
+def obstacles() -> str:
+    """A row an obstacle: what is done, when, what an error must name, and how it is undone."""
+    rows = [f"| `{o.name}` | {o.when} | {_cell(o.does)} | {_cell(o.cause)} | {_cell(o.undone)} |" for o in OBSTACLES]
+    head = ("| obstacle | when | what is done | an error must name | undone |", "|---|---|---|---|---|")
+    return "\n".join((*head, *rows))
+
+
+def setbacks() -> str:
+    """A row a check that is put to a move which met an obstacle."""
+    rows = [f"| `{name}` | {_cell(asks)} |" for name, asks in CHECKS]
+    return "\n".join(("| check | holds if |", "|---|---|", *rows))
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "scenario": scenario,
     "commands": commands,
     "packages": packages,
     "invariants": invariants,
+    "obstacles": obstacles,
+    "setbacks": setbacks,
 }
 
 if __name__ == "__main__":

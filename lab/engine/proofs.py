@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import time
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from lab import __version__, events
 from lab.checks.faults import Fault
 from lab.checks.proof import CONTROL, Proof
-from lab.deadline import Deadline
-from lab.engine.alarm import terminate_like_interrupt
-from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError
-from lab.matrix.model import HostFacts, MatrixCell
+from lab.engine.lone import REVISION, Answer, LoneRun, OpenGround, run_alone
+from lab.errors import EXIT_LAB, EXIT_PRODUCT
+from lab.matrix.model import MatrixCell
 from lab.report.progress import Progress
-from lab.report.write import write_reports
-from lab.run_record import RecordError, RunRecord, read_matrix
+from lab.run_record import RunRecord
 from lab.settings import Settings
 from lab.stage.proving import Ground, Trials, rounds
 from lab.verdict import Check, Outcome
@@ -29,16 +25,6 @@ FILE = "proofs.json"
 SCHEMA = "lab.proofs/1"
 
 _SCENARIO = "prove"
-_PLAN_SECONDS = 3600.0
-"""For the images and snapshots of a cold cache, as in lab.engine.run."""
-
-
-class OpenGround(Protocol):
-    """Opens a ground, such as :func:`lab.stage.proving.open_ground`."""
-
-    def __call__(self, settings: Settings, source: str, target: str, *, moves: bool) -> AbstractContextManager[Ground]:
-        """The ground, up to the end of the ``with``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +44,10 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Proven:
-    """The answer. ``untried`` are the faults that were asked for and not got to."""
+class Proven(Answer):
+    """What came of the faults."""
 
-    folder: Path
     proofs: list[Proof] = field(default_factory=list)
-    untried: tuple[str, ...] = ()
-    accelerator: str = ""
-    hosts: tuple[HostFacts, ...] = ()
-    troubles: list[LabError] = field(default_factory=list)
-    interrupted: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -75,8 +55,7 @@ class Proven:
         outcomes = {proof.outcome for proof in self.proofs}
         if Outcome.FAIL in outcomes:
             return EXIT_PRODUCT
-        unknown = Outcome.ERROR in outcomes or self.untried or self.troubles or self.interrupted
-        return EXIT_LAB if unknown or not self.proofs else 0
+        return EXIT_LAB if Outcome.ERROR in outcomes or self.unfinished or not self.proofs else 0
 
     def to_json(self, asked: Asked, command: str) -> dict[str, Any]:
         """The document of ``proofs.json``."""
@@ -85,7 +64,7 @@ class Proven:
             "schema": SCHEMA,
             "run": self.folder.name,
             "command": command,
-            "revision": _revision(),
+            "revision": REVISION,
             "accelerator": self.accelerator,
             "source": asked.source,
             "target": asked.target,
@@ -106,80 +85,49 @@ def try_faults(
     Raises:
         RecordError: there is nowhere to keep the record.
     """
-    with ExitStack() as undo:
-        undo.enter_context(terminate_like_interrupt())
-        record = undo.enter_context(RunRecord.create(settings.reports, command=command, revision=_revision()))
-        run = _Run(asked, record, progress, Proven(record.folder))
-        undo.callback(events.subscribe(record.hear))
-        undo.callback(events.subscribe(run.hear))
-        begin = time.monotonic()
-        try:
-            undo.enter_context(progress)
-            run.plan()
-            run.try_all(settings, open_ground)
-        except KeyboardInterrupt:
-            run.answer.interrupted = True
-        except LabError as trouble:
-            run.answer.troubles.append(trouble)
-        finally:
-            run.finish(command, time.monotonic() - begin)
-        return run.answer
+
+    def begin(record: RunRecord) -> _Run:
+        return _Run(asked, record, progress)
+
+    return run_alone(begin, settings, command=command, progress=progress, open_ground=open_ground)
 
 
-class _Run:
-    """A run in progress."""
+class _Run(LoneRun[Proven]):
+    """A run in progress; the first trouble ends it, unless it is to go on."""
 
-    def __init__(self, asked: Asked, record: RunRecord, progress: Progress, answer: Proven) -> None:
-        self.answer = answer
+    file = FILE
+
+    def __init__(self, asked: Asked, record: RunRecord, progress: Progress) -> None:
+        super().__init__(record, progress, Proven(record.folder))
         self._asked = asked
-        self._record = record
-        self._progress = progress
 
-    def hear(self, event: events.Event) -> None:
-        """Show what is being done."""
-        if event.kind == "start":
-            self._progress.step(str(event.fields.get("step", "")))
+    def cells(self) -> Sequence[MatrixCell]:
+        return [self._cell(fault, Outcome.ERROR) for fault in self._asked.order]
 
-    def plan(self) -> None:
-        """Name everything that will be tried."""
-        cells = [self._cell(fault, Outcome.ERROR) for fault in self._asked.order]
-        self._record.planned(cells)
-        self._progress.planned(cells)
-
-    def try_all(self, settings: Settings, open_ground: OpenGround) -> None:
-        """Try them; the first trouble ends it, unless it is to go on.
-
-        Raises:
-            LabError: there are no hosts.
-        """
+    def open(self, settings: Settings, open_ground: OpenGround) -> AbstractContextManager[Ground]:
         asked = self._asked
-        with open_ground(settings, asked.source, asked.target, moves=asked.moves) as ground:
-            self.answer.accelerator = ground.accelerator
-            self._record.accelerator(ground.accelerator)
-            ground.plan(Deadline(_PLAN_SECONDS))
-            trials = Trials(ground, self._begun, asked.moves)
-            with closing(trials.run(asked.faults)) as proofs:
-                for proof in proofs:
-                    self._note(proof, ground)
-                    if proof.outcome is Outcome.ERROR and not asked.keep_going:
-                        break
+        return open_ground(settings, asked.source, asked.target, moves=asked.moves)
+
+    def try_all(self, ground: Ground) -> None:
+        trials = Trials(ground, self._begun, self._asked.moves)
+        with closing(trials.run(self._asked.faults)) as proofs:
+            for proof in proofs:
+                self.answer.proofs.append(proof)
+                fault = next((one for one in self._asked.faults if one.name == proof.fault), None)
+                self.judged(self._cell(fault, proof.outcome, proof), ground)
+                if proof.outcome is Outcome.ERROR and not self._asked.keep_going:
+                    break
+
+    def untried(self) -> tuple[str, ...]:
+        done = {proof.fault for proof in self.answer.proofs}
+        names = [_name(fault) for fault in self._asked.order]
+        return tuple(name for name in names if name not in done)
+
+    def document(self, command: str) -> dict[str, Any]:
+        return self.answer.to_json(self._asked, command)
 
     def _begun(self, fault: Fault | None) -> Path:
-        cell = _id(fault)
-        self._record.cell_started(cell)
-        self._progress.started(cell)
-        return self._record.evidence_folder(cell)
-
-    def _note(self, proof: Proof, ground: Ground) -> None:
-        for host in ground.hosts():
-            if host not in self.answer.hosts:
-                self._record.host(host)
-        self.answer.hosts = ground.hosts()
-        self.answer.proofs.append(proof)
-        fault = next((one for one in self._asked.faults if one.name == proof.fault), None)
-        cell = self._cell(fault, proof.outcome, proof)
-        self._record.verdict(cell)
-        self._progress.verdict(cell)
+        return self.begun(_id(fault))
 
     def _cell(self, fault: Fault | None, outcome: Outcome, proof: Proof | None = None) -> MatrixCell:
         """A fault as a square of a matrix: it passes when it is caught."""
@@ -204,26 +152,8 @@ class _Run:
             expected=outcome is not Outcome.FAIL,
             seconds=proof.seconds,
             checks=(check,),
-            evidence=self._evidence(fault),
+            evidence=self.evidence(_id(fault)),
         )
-
-    def _evidence(self, fault: Fault | None) -> tuple[str, ...]:
-        files = sorted(path for path in self._record.evidence_folder(_id(fault)).rglob("*") if path.is_file())
-        return tuple(path.relative_to(self._record.folder).as_posix() for path in files)
-
-    def finish(self, command: str, seconds: float) -> None:
-        """End the record, and write what is to be read of it."""
-        answer = self.answer
-        done = {proof.fault for proof in answer.proofs}
-        names = [_name(fault) for fault in self._asked.order]
-        answer.untried = tuple(name for name in names if name not in done)
-        try:
-            self._record.finish(seconds)
-            text = json.dumps(answer.to_json(self._asked, command), ensure_ascii=False, indent=1) + "\n"
-            _write(answer.folder / FILE, text)
-            write_reports(answer.folder, read_matrix(answer.folder))
-        except LabError as trouble:
-            answer.troubles.append(trouble)
 
 
 def _name(fault: Fault | None) -> str:
@@ -232,14 +162,3 @@ def _name(fault: Fault | None) -> str:
 
 def _id(fault: Fault | None) -> str:
     return f"{_SCENARIO}::{'control' if fault is None else fault.name}"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as broken:
-        raise RecordError(f"{path}: cannot be written: {broken.strerror}", hint="is there room?") from broken
-
-
-def _revision() -> str:
-    return f"crossroads-lab {__version__}"

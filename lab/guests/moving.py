@@ -176,9 +176,12 @@ def _copy(held: Held, deadline: Deadline) -> Held:
 def _plug(guest: Guest, target: Host, undo: ExitStack, deadline: Deadline) -> None:
     for held in guest.disks.values():
         held.plug(target, deadline)
-        undo.callback(
-            _quietly, f"unplug {held.serial}", partial(target.disks.unplug, held.serial, deadline=Deadline(10))
-        )
+        undo.callback(_quietly, f"unplug {held.serial}", partial(_pull, target, held.serial))
+
+
+def _pull(host: Host, serial: str) -> None:
+    # Its time begins now, not when the disk was plugged.
+    host.disks.unplug(serial, deadline=Deadline(10))
 
 
 def _unplug(host: Host, disks: Iterable[Held], deadline: Deadline) -> None:

@@ -11,14 +11,14 @@ from lab.hypervisor import Connection
 from lab.matrix.model import HostFacts
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["DiskShelf", "Host", "Throttle"]
+__all__ = ["DiskShelf", "Host", "Rig", "Throttle"]
 
 
 class DiskShelf(Protocol):
     """How an image file of this machine becomes a block device of a host."""
 
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
-        """The device's path on the host."""
+        """The device's path on the host. Plugged already, by a move that failed, it is plugged."""
         ...
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
@@ -39,6 +39,18 @@ class Throttle(Protocol):
         ...
 
 
+class Rig(Protocol):
+    """What can be done to a host from outside, where its machine is the lab's own: for faults, and nothing else."""
+
+    def link(self, net: str, *, up: bool, deadline: Deadline) -> None:
+        """Pull the cable of one of its networks (``guests``, ``moves``), or put it back."""
+        ...
+
+    def cut_power(self) -> None:
+        """End it at once, with all that it has not written yet; it does not come back."""
+        ...
+
+
 @dataclass(frozen=True)
 class Host:
     """A running host. ``address`` is where other hosts send migrating guests."""
@@ -52,6 +64,8 @@ class Host:
     disks: DiskShelf
     console: Path | None = None
     """What the host's own serial port said."""
+    rig: Rig | None = None
+    """Its machine, if that is the lab's own."""
     accelerator: str = "hardware"
     tsc_native: bool = True
     tag: str = ""

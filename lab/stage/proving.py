@@ -1,4 +1,4 @@
-"""Faults tried on real guests, to show that each invariant sees its own."""
+"""Faults tried on real guests, to show that each invariant sees its own; and where such guests come from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from lab.checks.faults import Fault
 from lab.checks.invariants import LIVE
+from lab.checks.obstacles import Crossing
 from lab.checks.proof import Proof, prove, unproven
 from lab.deadline import Deadline
 from lab.errors import LabError
@@ -69,6 +70,14 @@ class Ground(Protocol):
 
         Raises:
             LabError: it does not come up.
+        """
+        ...
+
+    def crossing(self, deadline: Deadline) -> AbstractContextManager[Crossing]:
+        """A fresh guest and the two hosts that it is to move between, gone at the end.
+
+        Raises:
+            LabError: one of them does not come up.
         """
         ...
 
@@ -155,10 +164,20 @@ class _XenGround:
 
     @contextmanager
     def subject(self, deadline: Deadline) -> Iterator[Subject]:
-        with self.stage.prepare(self.cell, self.stage.folder.path, deadline) as prepared:
-            assert isinstance(prepared, PreparedMove)  # noqa: S101 - that is what a request to move is prepared as
+        with self._prepared(deadline) as prepared:
             load_modules(prepared.guest.shell, _MODULES, deadline=deadline)
             yield WatchedGuest(prepared.guest, prepared.target, self.moves)
+
+    @contextmanager
+    def crossing(self, deadline: Deadline) -> Iterator[Crossing]:
+        with self._prepared(deadline) as prepared:
+            yield Crossing(prepared.guest, prepared.source, prepared.target)
+
+    @contextmanager
+    def _prepared(self, deadline: Deadline) -> Iterator[PreparedMove]:
+        with self.stage.prepare(self.cell, self.stage.folder.path, deadline) as prepared:
+            assert isinstance(prepared, PreparedMove)  # noqa: S101 - that is what a request to move is prepared as
+            yield prepared
 
     def salvage(self, folder: Path) -> None:
         self.stage.salvage(self.cell, folder)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import HostError
-from lab.hosts.host import Host
+from lab.hosts.host import Host, Rig
 from lab.matrix.model import HostFacts
 from lab.process import Completed
 from lab.shell import SshNetwork, SshShell
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import FakeShell
 
-__all__ = ["FakeDisks", "FakeNetwork", "fake_host"]
+__all__ = ["FakeDisks", "FakeNetwork", "FakeRig", "fake_host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,30 @@ class FakeDisks:
             raise HostError(f"disk {serial}: refused")
 
 
-def fake_host(name: str, folder: Path, hypervisor: FakeHypervisor, *, script: FakeShell | None = None) -> Host:
+@dataclass(slots=True)
+class FakeRig:
+    """A :class:`lab.hosts.host.Rig`: keeps in ``log`` what was done to the machine, and tells it to ``hear``."""
+
+    hear: Callable[[str], None] = lambda _done: None
+    log: list[str] = field(default_factory=list)
+
+    def link(self, net: str, *, up: bool, deadline: Deadline) -> None:
+        """Pull a cable, or put it back."""
+        deadline.check(net)
+        self._note(f"{net} {'up' if up else 'down'}")
+
+    def cut_power(self) -> None:
+        """End it."""
+        self._note("power cut")
+
+    def _note(self, done: str) -> None:
+        self.log.append(done)
+        self.hear(done)
+
+
+def fake_host(
+    name: str, folder: Path, hypervisor: FakeHypervisor, *, script: FakeShell | None = None, rig: Rig | None = None
+) -> Host:
     """A host that is up. Its ``network`` is a :class:`FakeNetwork`, its ``disks`` are :class:`FakeDisks`."""
     script = script or FakeShell({"mkdir *": "", "mount *": "", "timeout *": ""})
     network = FakeNetwork(folder, folder / "key", "lab ssh-ed25519 AAAA\n", {name: script})
@@ -109,5 +132,6 @@ def fake_host(name: str, folder: Path, hypervisor: FakeHypervisor, *, script: Fa
         network=network,
         connection=hypervisor.connect(deadline=Deadline(10)),
         disks=FakeDisks(),
+        rig=rig,
         tag="f00d",
     )

@@ -192,9 +192,10 @@ class FakeDomain:
         def move() -> DomainIdentity:
             record = self._host.record(self.uuid)
             record.require(active=True)
-            self._host.aborted.clear()
-            if self._host.enter("migrate"):
-                target.hypervisor.receive(record, self._host, plan)
+            with self._host.job(record):
+                self._host.aborted.clear()
+                if self._host.enter("migrate"):
+                    target.hypervisor.receive(record, self._host, plan)
             return record.identity
 
         call = f"migrate to {target.uri}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from lab.hypervisor import binding
@@ -71,12 +73,18 @@ class Record:
 
 @dataclass
 class World:
-    """One host in memory. ``bridges`` and ``free_mib`` limit what starts there; None and 0 mean no limit."""
+    """One host in memory. ``bridges``, ``free_mib`` and ``sees`` (by a disk's path) limit what starts there; None and 0
+    mean no limit. ``on_the_way`` is called when the memory of a guest comes in: it may take its time, or refuse.
+    """
 
     uri: str = "fake:///xen"
     facts: HypervisorFacts = _FACTS
     bridges: frozenset[str] | None = None
     free_mib: int = 0
+    sees: Callable[[str], bool] | None = None
+    on_the_way: Callable[[], None] | None = None
+    jobs: set[str] = field(default_factory=set)
+    """UUIDs of guests that are just being moved away."""
     faults: Faults = field(default_factory=Faults)
     records: dict[str, Record] = field(default_factory=dict)
     saved: dict[str, Record] = field(default_factory=dict)
@@ -124,8 +132,24 @@ class World:
                 text = f"domain '{other.identity.name}' is already defined with uuid {who.uuid}"
                 raise FakeRefusal(binding.OPERATION_FAILED, f"operation failed: {text}")
 
+    @contextmanager
+    def job(self, record: Record) -> Iterator[None]:
+        """One change at a time to a guest, as libvirt has it; who waited for half a minute hears this."""
+        if record.identity.uuid in self.jobs:
+            text = "Timed out during operation: cannot acquire state change lock"
+            raise FakeRefusal(binding.OPERATION_FAILED, text)
+        self.jobs.add(record.identity.uuid)
+        try:
+            yield
+        finally:
+            self.jobs.discard(record.identity.uuid)
+
     def refuse_unfit(self, record: Record) -> None:
-        """What makes libxl give up on a new domain: no such bridge, no memory."""
+        """What makes libxl give up on a new domain: no such disk, no such bridge, no memory."""
+        lost = [disk.source for disk in record.identity.disks if self.sees is not None and not self.sees(disk.source)]
+        if lost:
+            why = f"Disk failed to stat: {lost[0]}: No such file or directory"
+            raise FakeRefusal(binding.INTERNAL_ERROR, f"internal error: libxenlight failed to create new domain: {why}")
         bridges = {source.get("bridge", "") for source in parse(record.xml).iterfind("devices/interface/source")}
         lacking = sorted(bridges - self.bridges) if self.bridges is not None else []
         taken = sum(
@@ -165,6 +189,8 @@ class World:
         known = self.records.get(record.identity.uuid)
         if known is not None:
             known.require(active=False)
+        if self.on_the_way is not None:
+            self.on_the_way()
         self.refuse_unfit(record)
         if not source.faults.lose_guest:
             self.records[record.identity.uuid] = replace(record, persistent=plan.persist_on_target)

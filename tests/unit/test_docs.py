@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+from lab.checks.obstacles import OBSTACLES
+from lab.checks.setback import CHECKS
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -68,6 +71,12 @@ def test_generated_parts_are_put_where_a_page_asks_for_them(program: ModuleType)
     how = "the agent's pattern of pages and generations"
     assert f"| `memory-intact` | `memory-intact` | live, save-restore | {how} | {flipped} |" in invariants
     assert "unproven" not in invariants
+    obstacles = program.make_reference.fill((DOCS / "reference" / "obstacles.md").read_text())
+    assert "<!--" not in obstacles
+    for one in OBSTACLES:
+        assert f"| `{one.name}` | {one.when} | {one.does} | {one.cause} | {one.undone} |" in obstacles
+    for name, asks in CHECKS:
+        assert f"| `{name}` | {asks} |" in obstacles
     assert "## `lab doctor`" in program.make_reference.fill("<!-- generated: commands -->")
 
 

@@ -41,12 +41,19 @@ class _ScsiShelf:
     plugs: dict[str, Plug]
 
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
+        # udev names it after what scsi_id(8) reads: vendor, model and serial.
+        path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+        held = self.plugs.get(serial)
+        if held is not None:
+            # A move that failed has left it here, or half of it.
+            if held.image == image and self.shell.run("test", "-b", path, deadline=deadline):
+                return path
+            self.machine.clear(serial, deadline=deadline)
+            del self.plugs[serial]
         taken = {plug.target for plug in self.plugs.values()}
         plug = Plug(image, serial, min(set(range(_TARGETS)) - taken), read_only, sector)
         self.machine.plug(plug, deadline=deadline)
         self.plugs[serial] = plug
-        # udev names it after what scsi_id(8) reads: vendor, model and serial.
-        path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
         seconds = int(max(1, min(30, deadline.remaining())))
         wait = f'timeout {seconds} sh -c "until [ -b {path} ]; do sleep 0.05; done"'
         self.shell.run("sh", "-c", wait, deadline=deadline).check(
@@ -144,6 +151,7 @@ def resumed(  # noqa: PLR0913 - what it is made from, and where it lives
             connection=connection,
             disks=_ScsiShelf(machine, shell, plugs),
             console=wiring.console,
+            rig=machine,
             accelerator=accelerator,
             # The same at every return: guests that came out of a snapshot wear it. Nobody looks for what such a host
             # leaves behind, since nothing of it outlives its QEMU.

@@ -7,8 +7,9 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.deadline import Deadline
@@ -28,8 +29,14 @@ class Hardware:
     """What a snapshot depends on besides its disk. ``memory`` is in MiB."""
 
     memory: int = 2560
-    cpus: int = 2
     machine: str = "pc"
+
+    def cpus(self, accelerator: str) -> int:
+        """How many CPUs. Emulated, one: Xen takes spin locks around what it does to its APIC, each emulated CPU leaves
+        them for QEMU's own lock there, and of two CPUs the other one spins: 45 % of all time while a guest was moved,
+        which took 41 s with two and 17 s with one (docs/adr/0009-one-emulated-cpu.md).
+        """
+        return 2 if accelerator == "kvm" else 1
 
     def cpu(self, accelerator: str) -> str:
         """The CPU model, with what breaks Xen or its guests under emulation taken out.
@@ -48,7 +55,7 @@ class Hardware:
         return (
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", f"{self.machine},accel={accelerator}", "-cpu", self.cpu(accelerator)),
-            *("-smp", str(self.cpus), "-m", str(self.memory)),
+            *("-smp", str(self.cpus(accelerator)), "-m", str(self.memory)),
             *("-device", "virtio-blk-pci,id=root,drive=root"),
             # Disks of guests are plugged in while the host runs; SCSI needs no PCI hotplug in dom0 for that.
             *("-device", "virtio-scsi-pci,id=scsi"),
@@ -210,6 +217,25 @@ class Machine:
         limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
         arguments = {"id": f"disk-{serial}", "bps_wr": bytes_per_second, **limits}
         self.qmp.execute("block_set_io_throttle", arguments, deadline=deadline)
+
+    def clear(self, serial: str, *, deadline: Deadline) -> None:
+        """Take away what there is of a disk that was half unplugged; its device may be gone already, or its node."""
+        for half in (partial(self.unplug, serial, deadline=deadline), partial(self._drop, serial, deadline)):
+            with suppress(HostError):
+                half()
+
+    def link(self, net: str, *, up: bool, deadline: Deadline) -> None:
+        """Pull the cable of one of the shared networks (:data:`NETS`), or put it back.
+
+        QEMU takes it away at both ends, the card's and the network's; what is sent meanwhile is lost, and the host
+        sees its carrier go.
+        """
+        self.qmp.execute("set_link", {"name": net, "up": up}, deadline=deadline)
+
+    def cut_power(self) -> None:
+        """End it at once, as when a plug is pulled: nothing inside is told, nothing is flushed."""
+        self.process.kill()
+        self.process.wait()
 
     def _drop(self, serial: str, deadline: Deadline) -> bool:
         try:

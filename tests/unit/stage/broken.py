@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.checks.faults import Fault
 from lab.checks.journey import Journey
+from lab.checks.obstacles import Crossing
 from lab.checks.proof import way_of
 from lab.checks.steerable import Steering
 from lab.deadline import Deadline
@@ -124,6 +125,9 @@ class FakeGround:
             yield FakeSubject(self.up, self)
         finally:
             self.log.append("down")
+
+    def crossing(self, deadline: Deadline) -> AbstractContextManager[Crossing]:
+        raise AssertionError(f"nobody crosses here, in {deadline.seconds} s or more")
 
     def salvage(self, folder: Path) -> None:
         (folder / "xl-dmesg.log").write_text("(XEN) nothing to see\n")
