@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.beside import entered_beside
@@ -44,6 +44,7 @@ from lab.stage import judging
 from lab.stage.bench import Bench, readiness
 from lab.stage.dom0 import require_dom0
 from lab.stage.evidence import keep_guest, keep_host
+from lab.stage.foretelling import Foreteller
 from lab.stage.hosts import HostPool
 from lab.stage.planning import make_ahead
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
@@ -84,6 +85,7 @@ class XenStage:
     _bench_up: tuple[tuple[str, GuestRequest], Bench, ExitStack] | None = None
     _volumes: dict[str, Volume] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 100)))
+    _foreteller: Foreteller = field(default_factory=Foreteller)
     _last: list[Guest] = field(default_factory=list)
     _failed: bool = False
     """Whether the cell in hand has failed."""
@@ -156,7 +158,11 @@ class XenStage:
     ) -> Verdict:
         match cell.request, prepared:
             case MigrationRequest() as request, PreparedMove():
-                return judging.judge_move(request, prepared, evidence, deadline)
+                foretold = self._foreteller.ask(request, prepared, evidence, deadline)
+                verdict = judging.judge_move(request, prepared, evidence, deadline)
+                verdict = replace(verdict, facts={**verdict.facts, **foretold.facts})
+                self._foreteller.learn(cell, verdict, self.hosts())
+                return verdict
             case BootRequest() as request, PreparedGuest():
                 return judging.judge_guest(request, prepared, evidence, deadline)
             case NtfsRequest() as request, PreparedVolume():
