@@ -57,6 +57,8 @@ def move(guest: Guest, target: Host, how: str, *, arrival: Arrival | None = None
             if failed.whereabouts.target.state is DomainState.ABSENT:
                 guest.is_not_on(target)
             raise
+    # What of the step's time were libvirt's own calls; the rest is the lab's.
+    emit("moved", guest=guest.name, how=how, seconds=round(seconds, 3))
     if arrival is not None:
         guest.request, guest.image = arrival.request, arrival.image
     guest.settle(target, domain, deadline)
