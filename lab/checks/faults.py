@@ -309,7 +309,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "registers-dumped",
         "hypervisor-log",
-        "Xen dumps its registers, with a call trace as after a crash",
+        "Xen dumps the registers of its CPUs, as after a crash",
         _on_host("xl debug-keys d"),
     ),
     Fault(

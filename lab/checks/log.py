@@ -18,7 +18,7 @@ _KERNEL = re.compile(
 
 _XEN = re.compile(
     r"Xen call trace|Xen BUG|Assertion .* failed|\bdomain_crash\b|Domain \d+ (\(vcpu#\d+\) )?crashed|Unhandled"
-    r"|FATAL|\b[Pp]anic\b|Watchdog|[Oo]ut of memory|Xen WARN|BUG at|general protection|#DF"
+    r"|FATAL|\b[Pp]anic\b|Watchdog|[Oo]ut of memory|Xen WARN|BUG at|general protection|#DF|\*\*\* Dumping "
 )
 """What xen/common/domain.c, xen/arch/x86/traps.c and common/page_alloc.c say when something is wrong."""
 

@@ -202,6 +202,11 @@ BROKEN: list[tuple[str, Change, dict[str, str]]] = [
         {"hypervisor-log": "xen-4.20: (XEN) Xen call trace:"},
     ),
     (
+        "Xen dumps registers",
+        with_trace("xen-4.20", log="(XEN) *** Dumping CPU0 guest state (d0v0): ***"),
+        {"hypervisor-log": "xen-4.20: (XEN) *** Dumping CPU0 guest state (d0v0): ***"},
+    ),
+    (
         "a loop device is left",
         with_trace("xen-4.17", Trace("loop", "loop0 /run/x")),
         {"no-leak": "xen-4.17: + loop loop0 /run/x"},
