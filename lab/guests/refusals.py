@@ -46,7 +46,11 @@ REFUSALS = (
     ),
     Refusal(
         "no-shadow-paging",
-        re.compile(r"(libxl: .*\b(hap|shadow)\b.*|xc: .*\bshadow\b.*)", re.IGNORECASE),
+        # Seen on 4.17 of a guest that is asked for without hap; and whatever names shadow paging itself.
+        re.compile(
+            r"(libxl: .*(domain creation fail: Operation not supported|\b(hap|shadow)\b).*|xc: .*\bshadow\b.*)",
+            re.IGNORECASE,
+        ),
         _lacks_shadow,
         "this guest is asked for with shadow paging, and the hypervisor is built without it (virt_caps of `xl info`)",
     ),
