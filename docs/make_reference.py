@@ -1,6 +1,6 @@
 # ruff: noqa: INP001 - a program of its own, no part of a package
 """The parts of the reference that the code knows best: keys of scenario files, verbs of the command line, invariants,
-obstacles.
+obstacles, hostile volumes.
 
 A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
 ``python docs/make_reference.py scenario``.
@@ -25,6 +25,7 @@ from lab.checks.invariants import INVARIANTS
 from lab.checks.obstacles import OBSTACLES
 from lab.checks.setback import CHECKS
 from lab.doctor import requirements
+from lab.ntfs.volumes import hostile
 from lab.scenario import model
 
 __all__ = ["PARTS", "application", "fill"]
@@ -219,6 +220,11 @@ def setbacks() -> str:
     return "\n".join(("| check | holds if |", "|---|---|", *rows))
 
 
+def hostile_volumes() -> str:
+    """A row a volume: what is wrong with it, where, and what a good driver does."""
+    return hostile.table().rstrip("\n")
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "scenario": scenario,
     "commands": commands,
@@ -226,6 +232,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "invariants": invariants,
     "obstacles": obstacles,
     "setbacks": setbacks,
+    "hostile": hostile_volumes,
 }
 
 if __name__ == "__main__":
