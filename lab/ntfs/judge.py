@@ -79,6 +79,9 @@ def _crash_or_hang(seen: Observation, lines: Sequence[str]) -> Verdict | None:
     if crash or (seen.ended == "died" and seen.kind == "kernel"):
         reason = crash or f"the kernel killed the reader during {seen.last_step or 'its start'}"
         return _failed(seen, Finding.CRASH, reason, Check("kernel-log", Outcome.FAIL, "no oops", reason))
+    if seen.signal:  # after which every name fails, loudly: that must not count as an error on a damaged file
+        reason = f"{seen.driver} was ended by signal {seen.signal}"
+        return _failed(seen, Finding.CRASH, reason, Check("program-lives", Outcome.FAIL, "until it is told", reason))
     if hang or seen.ended == "deadline":
         reason = f"no answer from the driver during: {shown(seen.last_step)}" + (f"; {hang}" if hang else "")
         return _failed(seen, Finding.HANG, reason, Check("mounted", Outcome.FAIL, "an answer in time", reason))
@@ -146,8 +149,8 @@ def _content_checks(
         if feature in missing_features:
             checks = [check for check in checks if check.name != name]
             checks.append(Check(name, Outcome.UNSUPPORTED, "shown", "the driver does not show them"))
-    for outcome, some in _by_support(errors, expected):
-        checks.append(Check("read-errors", outcome, "none", _first_of(some)))
+    for outcome, wanted, some in _by_weight(errors, expected):
+        checks.append(Check("read-errors", outcome, wanted, _first_of(some)))
     return checks
 
 
@@ -159,10 +162,31 @@ def _check_of(name: str, broken: Sequence[Difference]) -> Check:
     return Check.that(name, not broken, expected="as the volume has them", observed=_first_of(broken) or "the same")
 
 
-def _by_support(errors: Sequence[ReadError], expected: Manifest) -> Iterable[tuple[Outcome, list[ReadError]]]:
-    for outcome, wanted in ((Outcome.UNSUPPORTED, True), (Outcome.FAIL, False)):
-        if some := [error for error in errors if _may_fail(error, expected) is wanted]:
-            yield outcome, some
+_WEIGHTS = {Outcome.PASS: "none but on what is damaged", Outcome.UNSUPPORTED: "none", Outcome.FAIL: "none"}
+"""What is expected of errors, by what they come to."""
+
+
+def _by_weight(errors: Sequence[ReadError], expected: Manifest) -> Iterable[tuple[Outcome, str, list[ReadError]]]:
+    for outcome, wanted in _WEIGHTS.items():
+        if some := [error for error in errors if _weight(error, expected) is outcome]:
+            yield outcome, wanted, some
+
+
+def _weight(error: ReadError, expected: Manifest) -> Outcome:
+    on_name = error.operation in _LOUD or error.operation.startswith("xattr ")
+    if on_name and expected.is_fragile(error.path):
+        return Outcome.PASS
+    return Outcome.UNSUPPORTED if _may_fail(error, expected) else Outcome.FAIL
+
+
+_LOUD = frozenset({"list", "stat", "read", "readlink"})
+"""Operations whose failure nobody can overlook who wants what is there."""
+
+
+def _silent(found: Sequence[Difference], errors: Sequence[ReadError], expected: Manifest) -> tuple[Difference, ...]:
+    """The differences that no error tells of; where the volume is sound an error tells of no difference."""
+    loud = {error.path for error in errors if error.operation in _LOUD and expected.is_fragile(error.path)}
+    return tuple(one for one in found if one.path not in loud)
 
 
 def _may_fail(error: ReadError, expected: Manifest) -> bool:
@@ -201,7 +225,7 @@ def _of_unknown(seen: Observation, checks: Sequence[Check]) -> Verdict:
 
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
-    found = diff(manifest, seen.manifest)
+    found = _silent(diff(manifest, seen.manifest), seen.errors, manifest)
     checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]
     if found:
@@ -216,6 +240,9 @@ def _of_content(seen: Observation, manifest: Manifest, state: State, before: Seq
         return _verdict(seen, Finding.DEGRADED, Outcome.UNSUPPORTED, checks, poorer)
     if not manifest.entries and seen.manifest.entries:
         return Verdict(Outcome.ERROR, "no truth to compare with", tuple(checks), facts=seen.facts)
+    told = [check for check in checks if check.name == "read-errors"]
+    if told:
+        return _verdict(seen, Finding.DEGRADED, Outcome.PASS, checks, told)
     return _sound(seen, seen.mount or Mount(ok=True), state, checks)
 
 

@@ -205,22 +205,25 @@ class Manifest:
     """Entries in the order of their paths, and what their writer sees.
 
     ``unsure`` are paths of which nobody knows whether they exist (readers disagree); nothing at or below them counts.
+    ``fragile`` are paths at and below which an error is as good an answer as the truth; a wrong answer is not.
     """
 
     entries: tuple[Entry, ...]
     sees: frozenset[Feature] = FEATURES
     unsure: frozenset[str] = field(default_factory=frozenset)
     about: About | None = None
+    fragile: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda entry: entry.path)))
 
     def is_unsure(self, path: str) -> bool:
         """Whether ``path`` or a directory above it, up to the root (the empty path), is unsure."""
-        if not self.unsure:
-            return False
-        parts = path.split("/")
-        return any("/".join(parts[:depth]) in self.unsure for depth in range(len(parts) + 1))
+        return _covers(self.unsure, path)
+
+    def is_fragile(self, path: str) -> bool:
+        """Whether ``path`` or a directory above it, up to the root (the empty path), is fragile."""
+        return _covers(self.fragile, path)
 
     @cached_property
     def by_path(self) -> Mapping[str, Entry]:
@@ -239,10 +242,12 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """The document; equal manifests give equal text."""
         about = {} if self.about is None else {"about": asdict(self.about)}
+        fragile = {"fragile": sorted(self.fragile)} if self.fragile else {}
         return {
             "schema": SCHEMA,
             "sees": sorted(feature.value for feature in self.sees),
             "unsure": sorted(self.unsure),
+            **fragile,
             **about,
             "entries": [entry.to_json() for entry in self.entries],
         }
@@ -266,9 +271,17 @@ class Manifest:
                 frozenset(Feature(name) for name in document["sees"]),
                 frozenset(document.get("unsure", ())),
                 _about(document["about"]) if "about" in document else None,
+                frozenset(document.get("fragile", ())),
             )
         except (KeyError, TypeError) as broken:
             raise ValueError(f"not a {SCHEMA} document: {broken}") from broken
+
+
+def _covers(paths: frozenset[str], path: str) -> bool:
+    if not paths:
+        return False
+    parts = path.split("/")
+    return any("/".join(parts[:depth]) in paths for depth in range(len(parts) + 1))
 
 
 def _about(document: Mapping[str, Any]) -> About:

@@ -94,6 +94,8 @@ class Observation:
     kernel_log: tuple[str, ...]
     device: tuple[str, str] | None
     """Hash of the device before and after, where the probe was asked for it."""
+    signal: int = 0
+    """The signal that ended the FUSE program, while mounting or later; 0 where none did."""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -129,6 +131,7 @@ def _parse(document: Mapping[str, Any]) -> Observation:
         errors=errors,
         kernel_log=tuple(document.get("kernel_log", ())),
         device=(before, after) if before and after else None,
+        signal=max(0, -(document.get("daemon_status") or document.get("mount", {}).get("status") or 0)),
         facts=_facts(document),
     )
 

@@ -28,6 +28,8 @@ _BLOCK_HEADER = 0x18
 _CHILD = 1
 _LAST = 2
 _KEY = 0x10
+_LEAST_NAME = 0x42
+"""The bytes of a ``struct ATTR_FILE_NAME`` before the name; a shorter key is that of another index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def slots(block: bytes, header: int, *, place: str) -> Iterator[Slot]:
     """The entries of one node, whose ``struct INDEX_HDR`` stands at ``header``.
 
     Raises:
-        ImageError: an entry runs over the end of its node.
+        ImageError: an entry runs over the end of its node, or a key over that of its entry.
     """
     first, used = struct.unpack_from("<II", block, header)
     at, end = header + first, header + used
@@ -71,10 +73,12 @@ def slots(block: bytes, header: int, *, place: str) -> Iterator[Slot]:
             raise ImageError(f"{place}+{at:#x}: index entry of {length} bytes does not fit its node")
         if flags & _LAST:
             return
-        raw = block[at : at + length]
-        count, space = raw[_KEY + 0x40], raw[_KEY + 0x41]
-        name = raw[_KEY + 0x42 : _KEY + 0x42 + 2 * count].decode("utf-16-le", "surrogatepass")
-        if key >= 0x42:
+        if key >= _LEAST_NAME:
+            if _KEY + key > length:
+                raise ImageError(f"{place}+{at:#x}: key of {key} bytes in an index entry of {length}")
+            raw = block[at : at + length]
+            count, space = raw[_KEY + 0x40], raw[_KEY + 0x41]
+            name = raw[_KEY + 0x42 : _KEY + 0x42 + 2 * count].decode("utf-16-le", "surrogatepass")
             yield Slot(at, reference & 0xFFFF_FFFF_FFFF, name, space, raw)
         at += length
     raise ImageError(f"{place}: the index node has no last entry")

@@ -13,6 +13,7 @@ from lab.ntfs.volumes import (
     extents,
     first,
     geometry,
+    hostile,
     links,
     metadata,
     naming,
@@ -23,7 +24,20 @@ from lab.ntfs.volumes.fuse import can_mount, mounted
 from lab.ntfs.volumes.recipe import Recipe, State, Volume, recipe_key, recipes
 from lab.ntfs.volumes.tree import Directory, File, Item, manifest_of
 
-RECIPES = (boot_sectors, contents, damage, directories, extents, first, geometry, links, metadata, naming, states)
+RECIPES = (
+    boot_sectors,
+    contents,
+    damage,
+    directories,
+    extents,
+    first,
+    geometry,
+    hostile,
+    links,
+    metadata,
+    naming,
+    states,
+)
 """The modules that declare recipes; importing them fills the registry."""
 
 __all__ = [

@@ -108,6 +108,7 @@ _COVERED: dict[str, dict[str, str]] = {
         "read-only medium": "read-only-medium",
         "wrong boot sector": "boot-*",
         "damaged metadata": "damaged-*",
+        "hostile metadata": "hostile-*",
     },
     "sizes": {"1 MiB": "size-1m", "1 TB, sparse": "size-1t"},
 }

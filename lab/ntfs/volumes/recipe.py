@@ -31,6 +31,10 @@ class State(Enum):
     UNKNOWN = "unknown"
 
 
+def _as_it_is(manifest: Manifest) -> Manifest:
+    return manifest
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A volume of ``size`` bytes holding ``items``; ``edits`` change the finished file, in order."""
@@ -51,10 +55,16 @@ class Recipe:
     """The volume's flags when all is done."""
     unsure: frozenset[str] = frozenset()
     """Paths that the edits damage: what becomes of them is not laid down, so they count for nothing."""
+    fragile: frozenset[str] = frozenset()
+    """Paths that the edits damage so that a driver may fail there, loudly; what it shows without an error counts."""
+    amend: Callable[[Manifest], Manifest] = field(default=_as_it_is, repr=False)
+    """What the edits make of the manifest, where the volume lawfully shows something else afterwards."""
     read_only: bool = False
     """The medium is to be attached write-protected."""
     heavy: bool = False
     """Takes so long to build or to read that it is only for those who ask for it by name."""
+    hostile: bool = False
+    """Spoiled so that readers may crash or hang on it: only for those who ask for it by name."""
 
     @property
     def serial(self) -> int:
@@ -71,7 +81,7 @@ class Recipe:
     def manifest(self) -> Manifest:
         """What the volume holds, from the recipe alone."""
         about = About(self.name, self.flags, self.serial, self.geometry)
-        return manifest_of(self.items, about=about, unsure=self.unsure)
+        return self.amend(manifest_of(self.items, about=about, unsure=self.unsure, fragile=self.fragile))
 
 
 def _volume_bytes(recipe: Recipe) -> int:
@@ -105,7 +115,7 @@ def recipe_key(recipe: Recipe, deadline: Deadline) -> str:
 @cache
 def _sources() -> str:
     here = Path(__file__).parent
-    files = sorted((*here.glob("*.py"), *(here.parent / "ondisk").glob("*.py")))
+    files = sorted((*here.rglob("*.py"), *(here.parent / "ondisk").glob("*.py")))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -216,7 +216,11 @@ def _streams(item: Node) -> tuple[Stream, ...]:
 
 
 def manifest_of(
-    items: tuple[Item, ...], *, about: About | None = None, unsure: frozenset[str] = frozenset()
+    items: tuple[Item, ...],
+    *,
+    about: About | None = None,
+    unsure: frozenset[str] = frozenset(),
+    fragile: frozenset[str] = frozenset(),
 ) -> Manifest:
     """The manifest of a tree. An 8.3 alias is one more name in the count of names, as in the MFT record."""
     listed = tuple(singles(items))
@@ -226,7 +230,7 @@ def manifest_of(
     entries = [_counted(entry_of(item), 1 + names[path]) for path, item in nodes.items()]
     found = {entry.path: entry for entry in entries}
     entries += [replace(found[link.to], path=link.path, short_name=None) for link in links]
-    return Manifest(tuple(entries), _SEES, unsure, about)
+    return Manifest(tuple(entries), _SEES, unsure, about, fragile)
 
 
 def _counted(entry: Entry, names: int) -> Entry:

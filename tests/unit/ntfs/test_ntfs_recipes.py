@@ -30,7 +30,7 @@ from lab.ntfs.volumes.tree import Directory, File
 
 Observe = Callable[..., Mapping[str, Any]]
 
-LIGHT = tuple(name for name in recipes if not recipes[name].heavy)
+LIGHT = tuple(name for name in recipes if not recipes[name].heavy and not recipes[name].hostile)
 BOOTLESS = tuple(name for name in LIGHT if name.startswith("boot-"))
 READABLE = tuple(name for name in LIGHT if name not in BOOTLESS)
 
