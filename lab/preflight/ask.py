@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from lab.beside import beside
 from lab.deadline import Deadline
 from lab.errors import UnknownNameError, UsageError
 from lab.hosts.host import Host
@@ -97,9 +98,9 @@ def _questions(  # noqa: PLR0913, PLR0917 - as preflight
         for name in guests
     ]
     paths = tuple(dict.fromkeys(path for guest in surveys for path in guest.paths))
-    here = ask_host(source.name, source.shell, source.connection, paths, deadline=deadline)
-    there = ask_host(target.name, target.shell, target.connection, paths, deadline=deadline)
-    return tuple(Question(here, there, guest, move, past) for guest in surveys)
+    with beside(lambda: ask_host(target.name, target.shell, target.connection, paths, deadline=deadline)) as there:
+        here = ask_host(source.name, source.shell, source.connection, paths, deadline=deadline)
+        return tuple(Question(here, there(), guest, move, past) for guest in surveys)
 
 
 def preflight_of(  # noqa: PLR0913 - both hosts, the guest, and what is meant

@@ -122,9 +122,7 @@ class XenStage:
                     require_dom0(each, self.cache, self.keys, deadline)
                 with self._life() as life:
                     network = life.enter_context(self.pool.private_network(deadline))
-                    coming = life.enter_context(
-                        entered_beside(self.pool.own(request.target, network=network, deadline=deadline))
-                    )
+                    coming = life.enter_context(entered_beside(self._target(request, network, deadline)))
                     guest = self._placed(
                         life, request.source, request.guest, request.modules, deadline, network, WATCHED
                     )
@@ -218,6 +216,17 @@ class XenStage:
                 if self.keep and self._failed:
                     self.keep = False
                     self._stack.push(life.pop_all())
+
+    @contextmanager
+    def _target(self, request: MigrationRequest, network: PrivateNetwork, deadline: Deadline) -> Iterator[Host]:
+        """The host that a guest will move to, with the kernel at hand that it will name there."""
+        arrives = request.arrive or request.guest
+        with (
+            obtain_guest_image(self.cache, arrives, self.keys, deadline=deadline) as image,
+            self.pool.own(request.target, network=network, deadline=deadline) as host,
+        ):
+            host.mount(image.boot.disk, image.boot.key, deadline=deadline)
+            yield host
 
     def _placed(  # noqa: PLR0913, PLR0917 - a guest, where it goes, and what it gets
         self,
