@@ -24,19 +24,21 @@ from lab.hosts.traces import Traces, take_traces
 from lab.hypervisor import Connection, DomainIdentity, DomainState, GuestNotFoundError, identity
 from lab.wait import pause
 
-__all__ = ["Travel", "agent_config", "meter_config", "state_on"]
+__all__ = ["EMULATED_ROUNDS", "ROUNDS", "Travel", "agent_config", "meter_config", "state_on"]
 
 T = TypeVar("T")
 
-_ROUNDS = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
+ROUNDS = AgentConfig(regions=8, writes_per_second=5.0, pages_per_second=32, notable=0.25)
 """A round over so few regions takes 1.6 s, so that the wait for one is short."""
+
+EMULATED_ROUNDS = replace(ROUNDS, tick=0.05)
 
 
 def agent_config(host: Host) -> AgentConfig:
     """How hard the agent works. Emulated, a guest has one slow CPU, and all of the lab shares two: a heartbeat of 5 ms
-    would take a third of that and make the very pauses that it looks for. There it is 25 ms.
+    would take a third of that and make the very pauses that it looks for. There it is 50 ms.
     """
-    return replace(_ROUNDS, tick=0.025) if host.accelerator == "tcg" else _ROUNDS
+    return EMULATED_ROUNDS if host.accelerator == "tcg" else ROUNDS
 
 
 def meter_config(guest: Guest) -> MeterConfig:
@@ -48,7 +50,7 @@ def meter_config(guest: Guest) -> MeterConfig:
 _HANGS = 5.0
 """Seconds from which on a write that is under way is not waited for."""
 
-_ROUND = _ROUNDS.regions / _ROUNDS.writes_per_second
+_ROUND = ROUNDS.regions / ROUNDS.writes_per_second
 
 
 @dataclass
@@ -157,7 +159,7 @@ class Travel:
         shell, where, since = self.target.shell, by_network(self.guest.address.ip), _boot(self._agent)
         report = agent_report(shell, since=since, where=where, deadline=deadline)
         # Writes from before the arrival say nothing of the disk over here: let every region be written once more.
-        few = not isinstance(report.disk, Silent) and report.disk.writes_after.count < _ROUNDS.regions
+        few = not isinstance(report.disk, Silent) and report.disk.writes_after.count < ROUNDS.regions
         if few and not _disk_hangs(report):
             pause(_ROUND)
             report = agent_report(shell, since=since, where=where, deadline=deadline)

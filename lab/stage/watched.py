@@ -10,7 +10,7 @@ from lab.guests.agent import program, start_agent
 from lab.guests.guest import Guest
 from lab.guests.observation import write_keepsake
 from lab.guests.poised import Readiness
-from lab.stage.travel import agent_config
+from lab.stage.travel import EMULATED_ROUNDS, ROUNDS, agent_config
 
 __all__ = ["WATCHED"]
 
@@ -21,7 +21,7 @@ def _watch(guest: Guest, deadline: Deadline) -> None:
 
 
 WATCHED = Readiness(
-    fingerprint("watched 2", hashlib.sha256(program("agent.py")).hexdigest()),
+    fingerprint("watched 3", repr((ROUNDS, EMULATED_ROUNDS)), hashlib.sha256(program("agent.py")).hexdigest()),
     _watch,
 )
 """Before a move: what happens to it then is told by who was there all the time."""
