@@ -47,12 +47,17 @@ def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, d
     return _verdict(checks, prepared.facts)
 
 
-def judge_move(request: MigrationRequest, prepared: PreparedMove, evidence: Path, deadline: Deadline) -> Verdict:
-    """Load modules, look, move, look again, load more, and put every invariant to what was seen; likewise on the way
-    back, if it goes there and back.
+def judge_move(
+    request: MigrationRequest,
+    prepared: PreparedMove,
+    loadings: tuple[Loading, ...],
+    evidence: Path,
+    deadline: Deadline,
+) -> Verdict:
+    """Look, move, look again, load more modules, and put every invariant to what was seen; likewise on the way back, if
+    it goes there and back. ``loadings`` is what came of the modules that were to be loaded before.
     """
     guest, modules = prepared.guest, request.modules
-    loadings = load_modules(guest.shell, modules.load, deadline=deadline)
     checks: list[Check] = []
     facts = dict(prepared.facts)
     legs = ((prepared.source, prepared.target), (prepared.target, prepared.source))[: 2 if request.back else 1]

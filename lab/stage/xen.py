@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab.beside import entered_beside
+from lab.beside import beside, entered_beside
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
@@ -23,6 +23,7 @@ from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.host import Host
 from lab.hosts.run_folder import RunFolder, run_folder
 from lab.kernels.delivery import push_modules
+from lab.kernels.loading import load_modules
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
 from lab.ntfs.drivers import drivers
@@ -156,8 +157,10 @@ class XenStage:
     ) -> Verdict:
         match cell.request, prepared:
             case MigrationRequest() as request, PreparedMove():
-                foretold = self._foreteller.ask(request, prepared, evidence, deadline)
-                verdict = judging.judge_move(request, prepared, evidence, deadline)
+                shell, wanted = prepared.guest.shell, request.modules.load
+                with beside(lambda: load_modules(shell, wanted, deadline=deadline)) as loadings:
+                    foretold = self._foreteller.ask(request, prepared, evidence, deadline)
+                verdict = judging.judge_move(request, prepared, loadings(), evidence, deadline)
                 verdict = replace(verdict, facts={**verdict.facts, **foretold.facts})
                 self._foreteller.learn(cell, verdict, self.hosts())
                 return verdict

@@ -15,6 +15,7 @@ from lab.errors import GuestError, HostError
 from lab.guests.moving import Arrival
 from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
+from lab.kernels.loading import load_modules
 from lab.scenario.cell import HostRequest, Limits, MigrationRequest, ModulesRequest
 from lab.stage.judging import judge_move
 from lab.stage.prepared import PreparedMove
@@ -47,7 +48,9 @@ def prepared(pair: Pair, **more: Any) -> PreparedMove:
 
 
 def judged(pair: Pair, evidence: Path, asked: MigrationRequest | None = None, **more: Any) -> Verdict:
-    return judge_move(asked or request(), prepared(pair, **more), evidence, soon())
+    ready, wanted = prepared(pair, **more), asked or request()
+    loadings = load_modules(ready.guest.shell, wanted.modules.load, deadline=soon())
+    return judge_move(wanted, ready, loadings, evidence, soon())
 
 
 def red(verdict: Verdict) -> set[str]:
