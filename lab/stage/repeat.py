@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from lab.checks.downtime import PAUSES, Calibration, Downtime, Iteration, downtime
 from lab.checks.faults import Scene, pause_for
+from lab.checks.invariants import SAVE_RESTORE
 from lab.checks.journey import Journey, heartbeat_of
 from lab.deadline import Deadline
 from lab.errors import GuestError, LabError, UsageError
@@ -31,7 +32,8 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
     """Make ``iterations`` of a move: the one that ``first`` has seen, and more of it, returning in between unmeasured.
 
     The guest must have arrived and not been steered; it is at its target again afterwards. Both meters are then
-    calibrated on pauses there. Where the way back is refused, the figure is withheld and says so.
+    calibrated on pauses there. It returns as it came, or saved and restored where that is refused; where both are, the
+    figure is withheld and says so.
 
     Raises:
         UsageError: the guest does not live on in such a move; it has no downtime, but an uptime.
@@ -46,11 +48,9 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
     with step("repeat the move", guest=first.guest.name, iterations=iterations):
         start_meter(first.target.shell, meter_config(first.guest), deadline=deadline)
         try:
-            while len(done) < iterations and not refused:
-                try:
-                    moving.move(first.guest, first.source, first.how, deadline=deadline)
-                except MigrationRefusedError as no:
-                    refused = (f"the way back was refused: {no.message}",)
+            while len(done) < iterations:
+                refused = course.back(deadline)
+                if refused:
                     break
                 done.append(course.go(deadline))
             calibrations = [course.calibrate(seconds, deadline) for seconds in PAUSES]
@@ -79,6 +79,19 @@ class _Course:
 
     def __init__(self, guest: Guest, source: Host, target: Host, how: str) -> None:
         self._guest, self._source, self._target, self._how = guest, source, target, how
+        self._ways_back = list(dict.fromkeys((how, SAVE_RESTORE)))
+
+    def back(self, deadline: Deadline) -> tuple[str, ...]:
+        """Return, in the first way that is not refused; a way that was is not tried again. Why, if all were."""
+        refused: list[str] = []
+        while self._ways_back:
+            try:
+                moving.move(self._guest, self._source, self._ways_back[0], deadline=deadline)
+            except MigrationRefusedError as no:
+                refused.append(f"the way back ({self._ways_back.pop(0)}) was refused: {no.message}")
+            else:
+                return ()
+        return tuple(refused)
 
     def go(self, deadline: Deadline) -> Iteration:
         """Move once, between two looks of both meters."""

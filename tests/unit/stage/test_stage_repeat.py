@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lab.checks.downtime import Iteration
+from lab.deadline import Deadline
 from lab.errors import GuestError, UsageError
+from lab.guests.guest import Guest
 from lab.guests.moving import move
+from lab.hosts.host import Host
 from lab.hypervisor import binding
 from lab.hypervisor.binding import Said
 from lab.stage.repeat import iteration_of, repeated
@@ -60,17 +63,44 @@ def test_every_move_there_counts_and_no_move_back(pair: Pair, monkeypatch: pytes
     assert pair.log[-1] == "xen-4.20: stop the meter"
 
 
+def _no(pair: Pair, *verbs: str) -> None:
+    """The target of the first move refuses these."""
+    no = "this function is not supported by the connection driver: virDomainMigratePerform3Params"
+    for verb in verbs:
+        pair.target.faults.refuse[verb] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, no)
+
+
+def test_where_the_way_back_is_refused_it_is_saved_and_restored(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    _no(pair, "migrate")
+    asked = []
+
+    def noted(guest: Guest, target: Host, how: str, *, deadline: Deadline) -> float:
+        asked.append(f"{how} to {target.name}")
+        return move(guest, target, how, deadline=deadline)
+
+    monkeypatch.setattr("lab.stage.repeat.moving.move", noted)
+    found = repeated(travel, 3, soon())
+    assert [each.guest for each in found.iterations[1:]] == [1.2, 1.4]
+    assert not [said for said in found.withheld if "refused" in said]
+    there, back = "live to xen-4.20", "save-restore to xen-4.14"
+    assert asked == ["live to xen-4.14", back, there, back, there]
+
+
 def test_a_way_back_that_is_refused_withholds_the_figure(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     travel = arrived(pair, monkeypatch)
-    no = "this function is not supported by the connection driver: virDomainMigratePerform3Params"
-    pair.target.faults.refuse["migrate"] = Said(binding.NO_SUPPORT, binding.FROM_DRIVER, no)
+    _no(pair, "migrate", "save")
     pair.shells[1].answers = {
         **pair.shells[1].answers,
         "ask /run/lab-agent/socket *report*": _beats(1.0),
     }
     found = repeated(travel, 30, soon())
     assert len(found.iterations) == 1
-    assert found.withheld[-1].startswith("the way back was refused: fake:///xen-4.20: guest web32-f00d-10: migrate")
+    ways = [said.split(" was refused: ")[0] for said in found.withheld if " was refused: " in said]
+    assert ways == ["the way back (live)", "the way back (save-restore)"]
+    assert found.withheld[-2].startswith(
+        "the way back (live) was refused: fake:///xen-4.20: guest web32-f00d-10: migrate"
+    )
     assert found.headline.startswith("withheld (n=1): 1 iterations of at least 30; ")
     assert pair.guest.host.name == "xen-4.20"
 
