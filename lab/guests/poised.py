@@ -35,6 +35,9 @@ _FIRST, _NUMBERS = 100, 150
 
 _BOOT = "boot"
 
+_RETURN_SECONDS = 75.0
+"""For the first answer of a guest that is back; some 5 on a machine with nothing else to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -128,9 +131,12 @@ def poised_guest(  # noqa: PLR0913 - what it is made from, and where it lives
         ) as embedded:
             guest = _return(poised, request, embedded, files, deadline)
             if readiness.shell:
-                guest.reconnect(deadline)
+                # It answered before it was frozen, so a slow answer is not what is to be expected: under emulation PVH
+                # guests have been seen to come back with their kernel spinning for a lock, for ever.
+                soon = deadline.at_most(_RETURN_SECONDS)
+                guest.reconnect(soon)
                 # Its clock stood still meanwhile; nothing but its own kernel keeps it.
-                set_clock(guest.shell, deadline=deadline)
+                set_clock(guest.shell, deadline=soon)
             else:
                 guest.know_shell()
             try:
