@@ -19,19 +19,30 @@ __all__ = ["REFUSALS", "Refusal", "known_refusal", "libxl_words"]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``reason`` is machine-readable, ``because`` for people; ``holds`` says whether a host is such a one."""
+    """``reason`` is machine-readable, ``because`` for people.
+
+    ``holds`` says whether a host is such a one, to which a guest comes from another, or from none.
+    """
 
     reason: str
     seen: re.Pattern[str]
-    holds: Callable[[HostFacts], bool]
+    holds: Callable[[HostFacts, HostFacts | None], bool]
     because: str
 
 
-def _lacks_shadow(facts: HostFacts) -> bool:
+def _lacks_shadow(facts: HostFacts, _origin: HostFacts | None) -> bool:
     return "shadow" not in facts.capabilities.split()
 
 
-def _any(_facts: HostFacts) -> bool:
+def _is_older(facts: HostFacts, origin: HostFacts | None) -> bool:
+    return origin is not None and _release(facts) < _release(origin)
+
+
+def _release(facts: HostFacts) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", facts.xen)[:2]))
+
+
+def _any(_facts: HostFacts, _origin: HostFacts | None) -> bool:
     return True
 
 
@@ -55,6 +66,14 @@ REFUSALS = (
         "this guest is asked for with shadow paging, and the hypervisor is built without it (virt_caps of `xl info`)",
     ),
     Refusal(
+        "newer-hvm-context",
+        # Where Xen's own log says "HVM restore mismatch: expected zeroextended type 5 length 24, saw ... length 32".
+        re.compile(r"xc: Unable to restore HVM context .*Invalid argument.*"),
+        _is_older,
+        "a newer Xen saves more of an HVM or PVH guest's CPU than this older one takes, and only the way to newer "
+        "releases is promised",
+    ),
+    Refusal(
         "segment-too-low",
         re.compile(r"xc: .*segment boundary too low.*"),
         _any,
@@ -66,7 +85,7 @@ REFUSALS = (
 def libxl_words(host: Host, deadline: Deadline) -> tuple[str, ...]:
     """The last errors in libxl's logs on a host, the latest last; none if it cannot be asked."""
     # Errors of libxl and of its helpers carry their own prefix; what libvirt itself logs comes with its exception.
-    script = "grep -hE 'xc: |libxl: ' /var/log/libvirt/libxl/*.log 2>/dev/null | sort | tail -n 6"
+    script = "grep -hE 'xc: |libxl: ' /var/log/libvirt/libxl/*.log 2>/dev/null | sort | tail -n 12"
     try:
         said = host.shell.run("sh", "-c", script, deadline=deadline.at_most(20)).text
     except LabError:
@@ -75,10 +94,12 @@ def libxl_words(host: Host, deadline: Deadline) -> tuple[str, ...]:
     return tuple(re.sub(r"^[0-9 :.+-]+: ", "", line) for line in said.splitlines())
 
 
-def known_refusal(words: tuple[str, ...], facts: HostFacts) -> tuple[Refusal, str] | None:
-    """The refusal that is in ``words``, and the line that says so."""
+def known_refusal(
+    words: tuple[str, ...], facts: HostFacts, origin: HostFacts | None = None
+) -> tuple[Refusal, str] | None:
+    """The refusal that is in ``words`` of a host, and the line that says so. ``origin``: where the guest came from."""
     for refusal in REFUSALS:
-        if refusal.holds(facts):
+        if refusal.holds(facts, origin):
             for line in words:
                 if refusal.seen.search(line):
                     return refusal, line
