@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.engine.stash import ATTEMPT, CELL, KEPT, MISTAKEN, RUN, SUFFIX
+from lab.engine.stash import ATTEMPT, CELL, CONTINUED, KEPT, MISTAKEN, RUN, SUFFIX
 
 if TYPE_CHECKING:  # see above
     from lab.deadline import Deadline
@@ -55,8 +55,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="make every live and every save-restore move N times, whatever its scenario says",
     )
+    group.addoption(
+        "--lab-stage",
+        choices=("xen", "microvm"),
+        help="run NTFS cells on Xen guests or on bare QEMU guests, whatever their scenario says",
+    )
     group.addoption("--lab-reports", metavar="DIR", help="where records of runs go (default: LAB_REPORTS or reports)")
     group.addoption("--lab-known", metavar="FILE", help="accepted failures (default: scenarios/known.yaml if there)")
+    group.addoption(
+        "--lab-continue",
+        metavar="RUN",
+        help="finish that run: carry the verdicts that it has, and run the selected cells that have none",
+    )
     group.addoption("--lab-keep", action="store_true", help="after a failure keep the stage up for a look")
     parser.addini("lab_retries", "as --lab-retries", default="1")
 
@@ -68,6 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from lab.engine.dist import Controller  # noqa: PLC0415 - only under xdist
 
         config.pluginmanager.register(Controller(config), "lab-controller")
+    if config.getoption("lab_continue") is not None:
+        from lab.engine.continuing import Continuation  # noqa: PLC0415 - only for who asks for it
+
+        Continuation.begin(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -97,7 +111,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     items: Sequence[pytest.Item] = getattr(session, "items", ())  # xdist's controller collects none
     worker = getattr(session.config, "workerinput", None)
     stops = session.testsfailed and not session.config.option.continue_on_collection_errors and worker is None
-    if any(CELL in item.stash for item in items) and not session.config.option.collectonly and not stops:
+    continued = session.config.stash.get(CONTINUED, None)
+    # A run may be continued of which every cell has its verdict: then there is nothing to run, and all to report.
+    cells = any(CELL in item.stash for item in items) or (continued is not None and continued.matched and not worker)
+    if cells and not session.config.option.collectonly and not stops:
         from lab.engine.begin import begin, join  # noqa: PLC0415 - only where there are cells
         from lab.engine.items import file_order  # noqa: PLC0415 - likewise
 

@@ -13,14 +13,18 @@ from typing import Annotated, TextIO
 import typer
 
 from lab.commands.call import call_of
+from lab.engine.carried import Earlier
 from lab.engine.door import run as run_session
+from lab.engine.rootdir import root_of
 from lab.errors import UsageError
 from lab.scenario.cell import MAX_ITERATIONS
+from lab.scenario.stages import Stage
+from lab.settings import Settings
 
 __all__ = ["register"]
 
 _EXAMPLE = """Examples: lab run scenarios/quick.lab.yaml | lab run -k live -n 2 | lab run -k live --iterations 30 \
-| lab run scenarios -- --maxfail 3
+| lab run scenarios/ntfs --stage microvm | lab run --continue latest -k live | lab run scenarios -- --maxfail 3
 
 Exit codes: 0 as expected, 1 product failure, 2 usage or scenario error, 3 lab trouble only."""
 _DEFAULT = "scenarios"
@@ -39,6 +43,15 @@ def run(  # noqa: PLR0913 - one parameter an option
         int, typer.Option("-n", metavar="N", min=1, help="Run N cells at once, each on its own stage.")
     ] = 1,
     *,
+    unfinished: Annotated[
+        str | None,
+        typer.Option(
+            "--continue",
+            metavar="RUN",
+            help="Finish that run, by its name or folder: its verdicts are carried into this run's record, and only"
+            " cells without one are run; without PATHS, those of its scenario files.",
+        ),
+    ] = None,
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
     known: Annotated[Path | None, typer.Option(metavar="FILE", help="Accepted failures.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="Tries more, when the lab was at fault.")] = None,
@@ -52,6 +65,10 @@ def run(  # noqa: PLR0913 - one parameter an option
             " many times the time; 30 make a distribution of the downtime.",
         ),
     ] = None,
+    stage: Annotated[
+        Stage | None,
+        typer.Option(help="Run NTFS cells in guests on Xen or in bare QEMU guests, whatever their scenario says."),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="After a failure, keep the stage up for a look.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print matrix.json instead of the table.")] = False,
 ) -> int:
@@ -59,13 +76,16 @@ def run(  # noqa: PLR0913 - one parameter an option
     if keep and workers > 1:
         raise UsageError("--keep is for one stage, and -n makes several", hint="leave out -n")
     call = call_of(context)
-    arguments = list(paths or _default())
+    earlier = _earlier(unfinished, reports)
+    arguments = list(paths or (_files(earlier) if earlier else _default()))
+    arguments += ["--lab-continue", str(earlier.folder)] if earlier else []
     arguments += ["-k", select] if select else []
     arguments += ["-n", str(workers)] if workers > 1 else []
     arguments += ["--lab-reports", str(reports)] if reports else []
     arguments += ["--lab-known", str(known)] if known else []
     arguments += ["--lab-retries", str(retries)] if retries is not None else []
     arguments += ["--lab-iterations", str(iterations)] if iterations is not None else []
+    arguments += ["--lab-stage", stage.value] if stage is not None else []
     arguments += ["--lab-keep"] if keep else []
     with ExitStack() as undo:
         code, door = run_session(
@@ -77,6 +97,17 @@ def run(  # noqa: PLR0913 - one parameter an option
     if as_json and door.matrix is not None:
         sys.stdout.write(json.dumps(door.matrix.to_json(), ensure_ascii=False, indent=1) + "\n")
     return code
+
+
+def _earlier(name: str | None, reports: Path | None) -> Earlier | None:
+    if name is None:
+        return None
+    return Earlier.find((reports or Settings.from_environment().reports).absolute(), name)
+
+
+def _files(earlier: Earlier) -> list[str]:
+    """The scenario files of the run that goes on, named so that pytest finds the same root folder."""
+    return [os.path.relpath(path) for path in earlier.files_below(root_of([Path.cwd()]))]
 
 
 def _default() -> list[str]:

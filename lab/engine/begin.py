@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from lab.cache import fingerprint
 from lab.deadline import Deadline
 from lab.engine import allure
 from lab.engine.alarm import terminate_like_interrupt
+from lab.engine.carried import Carried, carry, fingerprint_of
+from lab.engine.items import cells_in
 from lab.engine.run import LabRun
-from lab.engine.stash import RUN
+from lab.engine.stash import CONTINUED, RUN
 from lab.errors import LabError
 from lab.known import Accepted
 from lab.known import load as load_known
@@ -43,21 +46,29 @@ def settings_of(config: pytest.Config) -> Settings:
 def begin(config: pytest.Config, cells: Sequence[Cell], *, session_id: str = "") -> LabRun:
     """Make the record of a run of ``cells``. ``session_id`` is xdist's, and given where its workers run them.
 
+    Where the run continues another, what stands of that is taken over.
+
     Raises:
         Exit: the record cannot be made; its message is the reason, its code that of the trouble.
     """
     undo = ExitStack()
     try:
         accepted = _accepted(config)
+        carried = _carried(config, cells, accepted)
         reports = settings_of(config).reports
-        record = RunRecord.create(reports, command=_command(config), revision=_revision(config.rootpath))
-        record.planned(cells)
+        revision = _revision(config.rootpath)
+        record = RunRecord.create(reports, command=_command(config), revision=revision)
+        plan = carried.plan if carried else cells
+        record.planned(plan, {cell.id: fingerprint_of(cell) for cell in plan})
+        notes = carried.into(record, revision=revision) if carried else ()
         if session_id:
             undo.callback(_meet(reports, record.folder, session_id).unlink, missing_ok=True)
     except LabError as trouble:
         undo.close()
         pytest.exit(f"error: {trouble}", returncode=trouble.exit_code)
     lab_run = LabRun(config, record, owner=True, retries=_retries(config), accepted=accepted, undo=undo)
+    lab_run.notes += notes
+    lab_run.carried = carried
     _junit(config, record.folder / JUNIT)
     _start(lab_run, performs=not session_id)
     config.hook.pytest_lab_begin(config=config, folder=record.folder, cells=cells)
@@ -104,6 +115,16 @@ def _junit(config: pytest.Config, path: Path) -> None:
     plugin.pytest_configure(config)
     for added in config.pluginmanager.get_plugins() - before:
         added.pytest_sessionstart()
+
+
+def _carried(config: pytest.Config, cells: Sequence[Cell], accepted: Sequence[Accepted]) -> Carried | None:
+    """What this run takes over, if it continues another."""
+    continued = config.stash.get(CONTINUED, None)
+    if continued is None:
+        return None
+    there = {file for file in continued.earlier.files if (config.rootpath / file).is_file()}
+    present = cells_in(there | {cell.path for cell in cells}, config)
+    return carry(continued.earlier, cells, present, accepted, datetime.now(UTC).date())
 
 
 def _accepted(config: pytest.Config) -> tuple[Accepted, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,7 +16,7 @@ from lab import events
 from lab.engine.attempt import INTERRUPTED
 from lab.engine.quiet import QuietReporter
 from lab.engine.run import VERDICT
-from lab.engine.stash import SUFFIX
+from lab.engine.stash import RUN, SUFFIX
 from lab.errors import EXIT_LAB, EXIT_PRODUCT, EXIT_USAGE, LabError
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.tally import exit_code
@@ -74,6 +76,9 @@ class Door:
         progress = Progress(file=self._terminal, history=_history(folder), workers=workers)
         self._progress = self._undo.enter_context(progress)
         progress.planned(cells)
+        run = config.stash[RUN]
+        if run.carried is not None:
+            progress.carried(len(run.carried.cells), run.carried.earlier.id, run.notes)
         self._undo.callback(events.subscribe(self._hear))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -138,10 +143,12 @@ class Door:
         return EXIT_PRODUCT if EXIT_PRODUCT in codes else max(codes, default=0)
 
     def _interruption(self) -> str:
-        if self.matrix is None:
+        if self.matrix is None or self.folder is None:
             return "interrupted before anything was tried"
         judged = sum(cell.judged and cell.reason != INTERRUPTED for cell in self.matrix.cells)
-        return f"interrupted; {judged} of {len(self.matrix.cells)} cells have verdicts; record at {self.folder}"
+        said = f"interrupted; {judged} of {len(self.matrix.cells)} cells have verdicts; record at {self.folder}"
+        again = f"--continue {shlex.quote(os.path.relpath(self.folder))}"
+        return f"{said}\n  hint: the same command with `{again}` runs the rest"
 
     def _hear(self, event: events.Event) -> None:
         if self._progress is None:

@@ -26,11 +26,13 @@ from lab.scenario.cell import Cell
 from lab.scenario.iterations import with_iterations
 from lab.scenario.load import load
 from lab.scenario.select import order
+from lab.scenario.stages import on_stage
 
 __all__ = [
     "CellItem",
     "ProductFailure",
     "ScenarioFile",
+    "cells_in",
     "cells_of",
     "file_order",
     "quick_first",
@@ -58,11 +60,11 @@ class ScenarioFile(pytest.File):
             CollectError: the file holds mistakes; its text names them all.
         """
         try:
-            cells = load(self.path, root=self.config.rootpath, known=known_names())
+            cells = _as_asked(load(self.path, root=self.config.rootpath, known=known_names()), self.config)
         except ScenarioError as mistakes:
             self.config.stash[MISTAKEN] = True
             raise self.CollectError(str(mistakes)) from None
-        for place, cell in enumerate(with_iterations(cells, self.config.getoption("lab_iterations"))):
+        for place, cell in enumerate(cells):
             yield CellItem.of(self, cell, place)
 
 
@@ -172,10 +174,27 @@ def cells_of(ids: Sequence[str], config: pytest.Config) -> tuple[Cell, ...]:
         ScenarioError: a file has changed since it was collected, and now holds mistakes.
     """
     wanted = {node_id for node_id in ids if ".lab.yaml::" in node_id}
-    files = sorted({node_id.partition("::")[0] for node_id in wanted})
+    files = {node_id.partition("::")[0] for node_id in wanted}
+    return tuple(cell for cell in cells_in(files, config) if cell.id in wanted)
+
+
+def cells_in(files: Iterable[str], config: pytest.Config) -> tuple[Cell, ...]:
+    """All cells of these files, which are named as in ids: file by file, each in its own order.
+
+    Raises:
+        ScenarioError: a file cannot be read or holds mistakes.
+    """
     root = config.rootpath
-    cells = (cell for file in files for cell in load(root / file, root=root) if cell.id in wanted)
-    return with_iterations(cells, config.getoption("lab_iterations"))
+    return tuple(cell for file in sorted(files) for cell in _as_asked(load(root / file, root=root), config))
+
+
+def _as_asked(cells: Iterable[Cell], config: pytest.Config) -> tuple[Cell, ...]:
+    """The cells of a file as the command line wants them.
+
+    Raises:
+        ScenarioError: one of them cannot be so.
+    """
+    return with_iterations(on_stage(cells, config.getoption("lab_stage")), config.getoption("lab_iterations"))
 
 
 def _shown(path: Path) -> str:

@@ -15,8 +15,10 @@ from lab import events
 from lab.deadline import Deadline
 from lab.engine import allure
 from lab.engine.attempt import Attempt
+from lab.engine.carried import Carried
+from lab.engine.expectation import Answer, answer
 from lab.engine.items import CellItem
-from lab.engine.stash import ATTEMPT
+from lab.engine.stash import ATTEMPT, CONTINUED
 from lab.errors import LabError
 from lab.known import Accepted, outlived
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
@@ -48,11 +50,21 @@ class LabRun:
     trouble: LabError | None = None
     """What kept the reports from being written."""
     notes: list[str] = field(default_factory=list)
+    carried: Carried | None = None
+    """What was taken over from another run, in the process that owns the record."""
+    refused: bool = False
+    """Whether the run that this one continues turned out to be none that it may."""
     _begun: float = field(default_factory=time.monotonic)
     _hosts: dict[str, HostFacts] = field(default_factory=dict)
 
     def stage_opened(self, stage: Stage, items: Sequence[pytest.Item]) -> None:
-        """A stage stands; what its cells need is made ahead, in a time of its own."""
+        """A stage stands; what its cells need is made ahead, in a time of its own.
+
+        Raises:
+            Exit: what runs its hosts must not go on with the run that this one continues.
+        """
+        if CONTINUED in self.config.stash:
+            self.config.stash[CONTINUED].admit(stage.accelerator)
         self.record.accelerator(stage.accelerator)
         stage.plan([item.cell for item in items if isinstance(item, CellItem)], Deadline(PLAN_SECONDS))
 
@@ -96,7 +108,8 @@ class LabRun:
 
     def pytest_terminal_summary(self) -> None:
         """The matrix, and where its reports lie."""
-        if self.matrix is not None and not getattr(self.config.pluginmanager.get_plugin("lab-door"), "silent", False):
+        silent = self.refused or getattr(self.config.pluginmanager.get_plugin("lab-door"), "silent", False)
+        if self.matrix is not None and not silent:
             from lab.report.terminal import show  # noqa: PLC0415 - rich is not for workers
 
             sys.stdout.write("\n")
@@ -120,7 +133,8 @@ class LabRun:
             try:
                 reports, again = self._phases(item, nextitem, attempt, last=number > self.retries)
             except BaseException as trouble:
-                attempt.end_by(trouble)
+                given_up = Verdict(Outcome.ERROR, trouble.msg) if isinstance(trouble, pytest.exit.Exception) else None
+                attempt.end_by(trouble, given_up)
                 self._conclude(attempt)
                 raise
             verdict = self._conclude(attempt)
@@ -176,8 +190,16 @@ class LabRun:
             self.trouble = trouble
             session.exitstatus = session.exitstatus or pytest.ExitCode.INTERNAL_ERROR
         if self.matrix is not None:
-            self.notes = outlived(self.matrix, self.accepted)
+            self.notes += outlived(self.matrix, self.accepted)
+            self._answer_for_carried(session)
             self.config.hook.pytest_lab_finish(config=self.config, folder=self.record.folder, matrix=self.matrix)
+
+    def _answer_for_carried(self, session: pytest.Session) -> None:
+        """The exit status is that of all cells, also where none was left to be run."""
+        if self.carried is None or session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            return
+        failed = any(answer(cell) is Answer.FAIL for cell in self.carried.cells)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK
 
 
 def _properties(verdict: MatrixCell) -> list[tuple[str, object]]:

@@ -9,16 +9,20 @@ import pytest
 
 if TYPE_CHECKING:  # every session of every user imports this module
     from lab.engine.attempt import Attempt
+    from lab.engine.continuing import Continuation
     from lab.engine.run import LabRun
     from lab.scenario.cell import Cell
 
-__all__ = ["ATTEMPT", "CELL", "KEPT", "MISTAKEN", "PLACE", "RUN", "SUFFIX"]
+__all__ = ["ATTEMPT", "CELL", "CONTINUED", "KEPT", "MISTAKEN", "PLACE", "RUN", "SUFFIX"]
 
 SUFFIX = ".lab.yaml"
 """How the names of scenario files end."""
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Of an item: its cell. Items without it are none of the lab's."""
+
+CONTINUED: pytest.StashKey[Continuation] = pytest.StashKey()
+"""Of the configuration: the run that this one continues, if it does."""
 
 KEPT: pytest.StashKey[ExitStack] = pytest.StashKey()
 """Of the configuration: what takes down the guests of a plain test that failed, once somebody has looked at them.

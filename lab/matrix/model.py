@@ -8,11 +8,17 @@ from typing import Any
 
 from lab.verdict import Check, Outcome
 
-__all__ = ["NO_VERDICT", "SCHEMA", "HostFacts", "Matrix", "MatrixCell", "RunFacts"]
+__all__ = ["FROM", "NO_VERDICT", "SCHEMA", "HostFacts", "Matrix", "MatrixCell", "RunFacts"]
 
 SCHEMA = "lab.matrix/1"
 NO_VERDICT = "no verdict: "
 """How the reason begins of a cell that was planned and never judged."""
+FROM = "from"
+"""Among a cell's axes: the run in which it was judged, where that is another than the matrix'.
+
+It stands there, as other facts that are no axis of the scenario do, because a field of its own would be one too many
+for every reader of the schema that there is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,11 @@ class MatrixCell:
     def name(self) -> str:
         """The id without its file, as people say it."""
         return self.id.rpartition("::")[2]
+
+    @property
+    def origin(self) -> str:
+        """The run in which the cell was judged; empty where that is the matrix' own."""
+        return self.axes.get(FROM, "")
 
     @property
     def flaky(self) -> bool:

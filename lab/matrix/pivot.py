@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.errors import UnknownNameError
-from lab.matrix.model import Matrix, MatrixCell
+from lab.matrix.model import FROM, Matrix, MatrixCell
 
 __all__ = ["NOT_TRIED", "Layout", "Square", "Table", "axis_values", "default_layout", "pivot", "tables"]
 
@@ -76,7 +76,8 @@ def axis_values(cells: Iterable[MatrixCell]) -> dict[str, tuple[str, ...]]:
 def default_layout(kind: str, cells: Sequence[MatrixCell]) -> Layout:
     """The layout that suits the kind, with as many more axes down as it takes to give each cell its own square."""
     axes = axis_values(cells)
-    varying = [axis for axis in axes if len({cell.axes.get(axis, "") for cell in cells}) > 1]
+    differ = (axis for axis in axes if len({cell.axes.get(axis, "") for cell in cells}) > 1)
+    varying = [axis for axis in differ if axis != FROM]  # of which run a verdict is says nothing about the product
     down, across = _SUITS.get(kind, ((), ()))
     rows = [axis for axis in down if axis in varying or (axis in _JOURNEY and axis in axes)]
     columns = [axis for axis in across if axis in varying]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from lab.errors import EXIT_LAB, EXIT_PRODUCT
 from lab.matrix.model import Matrix, MatrixCell
 from lab.verdict import Outcome
 
-__all__ = ["count", "exit_code", "is_product_failure", "sentence", "unexpected_pass"]
+__all__ = ["borrowed", "count", "exit_code", "is_product_failure", "sentence", "unexpected_pass"]
 
 _SPOKEN = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.UNSUPPORTED, Outcome.SKIPPED)
 
@@ -62,3 +63,19 @@ def sentence(matrix: Matrix) -> str:
     parts += [f"{flaky} flaky"] * bool(flaky) + [f"{known} of the failures known"] * bool(known)
     parts += [f"{surprises} unexpected pass" + ("es" if surprises > 1 else "")] * bool(surprises)
     return f"{total} cell{'s' if total > 1 else ''}: {', '.join(parts)}"
+
+
+def borrowed(matrix: Matrix) -> str:
+    """How many cells are of other runs, which this one continues; empty where none is.
+
+    >>> borrowed(matrix)
+    '120 of 176 cells are of run 20261122-143015-full'
+    """
+    origins = Counter(cell.origin for cell in matrix.cells if cell.origin)
+    if not origins:
+        return ""
+    number = origins.total()
+    head = f"{number} of {len(matrix.cells)} cells {'is' if number == 1 else 'are'} of"
+    if len(origins) == 1:
+        return f"{head} run {next(iter(origins))}"
+    return f"{head} other runs: {', '.join(f'{each} of {run}' for run, each in origins.items())}"

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from lab.checks.downtime import Downtime
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.pivot import tables
-from lab.matrix.tally import sentence
+from lab.matrix.tally import borrowed, sentence
 from lab.report import packed
 from lab.report.downtime import FILE, NOTHING, Measured, spoken
 from lab.report.sign import (
@@ -63,6 +63,7 @@ def render(matrix: Matrix, measured: Mapping[str, Measured] = NOTHING) -> str:
         took=duration(matrix.run.seconds),
         stamp=stamp(matrix.run.accelerator),
         sentence=sentence(matrix),
+        borrowed=plain(borrowed(matrix)),
         tables=pivoted,
         findings=findings[:_LISTED],
         skips=skips(matrix),

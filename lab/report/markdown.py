@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.pivot import NOT_TRIED, Square, Table, tables
-from lab.matrix.tally import sentence
+from lab.matrix.tally import borrowed, sentence
 from lab.report.downtime import NOTHING, Measured, spoken
 from lab.report.sign import (
     BLANK,
@@ -62,6 +62,8 @@ def _header(matrix: Matrix) -> Iterator[str]:
             f"- host **{_escaped(host.name)}** ({_escaped(host.kind)}): Xen {_escaped(host.xen)}, "
             f"libvirt {_escaped(host.libvirt)}, kernel {_escaped(host.kernel)}"
         )
+    if others := borrowed(matrix):
+        yield f"- {_escaped(others)}"
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -93,7 +95,8 @@ def _square(square: Square) -> str:
 
 def _details(matrix: Matrix) -> Iterator[str]:
     for cell in noteworthy(matrix):
-        yield f"- {SIGNS[cell.outcome].glyph} **{_escaped(words(cell))}** {_code(cell.name)}{_reason(cell)}"
+        origin = f" (from run {_escaped(cell.origin)})" if cell.origin else ""
+        yield f"- {SIGNS[cell.outcome].glyph} **{_escaped(words(cell))}** {_code(cell.name)}{origin}{_reason(cell)}"
         for check in broken(cell):
             yield (
                 f"  - {_escaped(check.name)}: expected {_code(check.expected or '(nothing)')}, "

@@ -63,6 +63,7 @@ class Progress:
         self._open: dict[str, float] = {}
         self._done: dict[str, MatrixCell] = {}
         self._step = ""
+        self._carried = 0
         shown = self._console.is_terminal if live is None else live
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4) if shown else None
 
@@ -81,6 +82,13 @@ class Progress:
         """These cells are going to run."""
         with self._lock:
             self._kinds.update((cell.id, cell.kind) for cell in cells)
+
+    def carried(self, cells: int, run: str, notes: Iterable[str] = ()) -> None:
+        """So many more have verdicts already, of another run; ``notes`` say which of its verdicts do not count."""
+        with self._lock:
+            self._carried = cells
+            for line in (f"carried {cells} from run {run}", *notes):
+                self._console.print(Text(self._safe(line), "dim"), overflow="ignore", crop=False)
 
     def started(self, cell_id: str) -> None:
         """An attempt at this cell begins."""
@@ -144,6 +152,7 @@ class Progress:
                 ProgressBar(total=max(1, total), completed=done, width=24),
                 Text(f"{done}/{total}", "bold"),
                 self._counts(),
+                *([Text(f"carried {self._carried}", "dim")] if self._carried else []),
                 Text(duration(self._clock() - self._begun)),
                 Text(f"eta {duration(eta)}" if eta is not None and done < total else "", "dim"),
             )

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.pivot import NOT_TRIED, Square, Table, Values, tables
-from lab.matrix.tally import sentence
+from lab.matrix.tally import borrowed, sentence
 from lab.report.sign import (
     BLANK,
     FLAKY,
@@ -105,6 +105,8 @@ class _Page:
             facts = f"  Xen {host.xen}, libvirt {host.libvirt}, kernel {host.kernel} ({host.kind})"
             self._line(self._text(host.name, "cyan"), self._text(facts))
         self._line(self._text(stamp(run.accelerator), "italic"))
+        if others := borrowed(matrix):
+            self._line(self._text(others, "dim"))
 
     def _table(self, table: Table) -> None:
         self._console.print()
@@ -179,9 +181,9 @@ class _Page:
 
     def _detail(self, cell: MatrixCell) -> None:
         self._console.print()
-        self._line(
-            self._verdict(cell, " "), self._text(f"  {cell.name}", "bold"), self._text(f"  {duration(cell.seconds)}")
-        )
+        origin = [self._text(f"  from run {cell.origin}", "dim")] if cell.origin else []
+        took = self._text(f"  {duration(cell.seconds)}")
+        self._line(self._verdict(cell, " "), self._text(f"  {cell.name}", "bold"), took, *origin)
         quoted = [cell.reason] if cell.reason else []
         quoted += [f"{c.name}: expected {c.expected}, observed {c.observed}" for c in broken(cell)]
         for line in quoted:

@@ -15,7 +15,7 @@ import pytest
 from lab.errors import UnknownNameError, UsageError
 from lab.events import Stream
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
-from lab.run_record import RecordError, RunRecord, read_matrix, resolve_run
+from lab.run_record import RecordError, RunRecord, is_being_written, read_matrix, read_record, resolve_run
 from lab.verdict import Check, Outcome
 
 STARTED = datetime(2026, 11, 22, 14, 30, 15, tzinfo=UTC)
@@ -342,3 +342,38 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "no run '20261122-143016-quick'; known: 20261122-143015-quick\n  hint: did you mean '20261122-143015-quick'?"
     )
+
+
+def test_a_record_says_what_was_planned_and_which_run_it_continues(tmp_path: Path) -> None:
+    record = _create(tmp_path)
+    record.planned([_cell("one"), _cell("two")], {_cell("one").id: "0f0f"})
+    record.continues("first", files=["b.lab.yaml", "a.lab.yaml"], carried=1, notes=["a note"])
+    found = read_record(record.folder)
+    assert {cell_id.rpartition("::")[2]: plan.fingerprint for cell_id, plan in found.plans.items()} == {
+        "one": "0f0f",
+        "two": "",
+    }
+    assert found.plans[_cell("one").id].axes == {"driver": "ntfs3"}
+    assert found.files == ("b.lab.yaml", "a.lab.yaml")
+    assert found.matrix == read_matrix(record.folder)
+
+
+def test_a_host_of_another_run_is_there_beside_that_of_this_one_unless_they_are_alike(tmp_path: Path) -> None:
+    record = _create(tmp_path)
+    old, new = (HostFacts("xen-4.14", "embedded", xen, "7.0.0", "5.10.0-32-amd64", "") for xen in ("4.14.5", "4.14.6"))
+    other = HostFacts("xen-4.20", "embedded", "4.20.0", "11.3.0", "6.12.57-amd64", "")
+    for host in (old, new, other):
+        record.host(host, **{"from": "first"})
+    record.host(new)
+    assert read_matrix(record.folder).run.hosts == (old, other, new)
+
+
+def test_a_record_is_being_written_as_long_as_a_process_has_it_open(tmp_path: Path) -> None:
+    record = _create(tmp_path)
+    worker = RunRecord(record.folder)
+    assert is_being_written(record.folder)
+    record.finish(1.0)
+    assert is_being_written(record.folder)
+    worker.close()
+    assert not is_being_written(record.folder)
+    assert not is_being_written(tmp_path / "gone")

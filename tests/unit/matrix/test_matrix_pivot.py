@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import UnknownNameError
-from lab.matrix.model import Matrix, MatrixCell
+from lab.matrix.model import FROM, Matrix, MatrixCell
 from lab.matrix.pivot import NOT_TRIED, Layout, Square, axis_values, default_layout, pivot, tables
 from lab.verdict import Outcome
 from tests.unit.report.example import RUN, empty, example
@@ -113,3 +113,10 @@ def test_every_cell_has_one_square_of_its_own(axes: list[dict[str, str]]) -> Non
 def _place(row: tuple[str, ...], axes: tuple[str, ...], cells: tuple[MatrixCell, ...]) -> list[int]:
     values = axis_values(cells)
     return [values[axis].index(value) for axis, value in zip(axes, row, strict=True)]
+
+
+def test_of_which_run_a_verdict_is_makes_no_row() -> None:
+    own, carried = _cell("boot", guest="web", host="4.20"), _cell("boot", guest="web", host="4.20", **{FROM: "first"})
+    assert default_layout("boot", [own, carried]) == Layout(("guest",), ("host",))
+    (table,) = tables(Matrix(RUN, (own, carried)), rows=(FROM,))
+    assert table.rows == (("",), ("first",)), "but whoever asks for it gets it"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lab.matrix.model import Matrix, MatrixCell
-from lab.matrix.tally import count, exit_code, sentence
+from lab.matrix.model import FROM, Matrix, MatrixCell
+from lab.matrix.tally import borrowed, count, exit_code, sentence
 from lab.verdict import Outcome
 from tests.unit.report.example import RUN, all_skipped, empty, example
 
@@ -53,3 +53,19 @@ def test_the_count_is_a_sentence() -> None:
     assert sentence(all_skipped()) == "all 2 cells were skipped, so nothing was tried"
     assert sentence(_matrix((Outcome.SKIPPED, True))) == "the one cell was skipped"
     assert sentence(_matrix((Outcome.PASS, True))) == "1 cell: 1 pass"
+
+
+@pytest.mark.parametrize(
+    ("origins", "said"),
+    [
+        ([], ""),
+        ([""], ""),
+        (["first", ""], "1 of 2 cells is of run first"),
+        (["first", "", "first"], "2 of 3 cells are of run first"),
+        (["first", "", "second", "first"], "3 of 4 cells are of other runs: 2 of first, 1 of second"),
+    ],
+)
+def test_cells_of_other_runs_are_counted(origins: list[str], said: str) -> None:
+    cells = tuple(replace(CELL, axes={FROM: origin} if origin else {}) for origin in origins)
+    assert [cell.origin for cell in cells] == origins
+    assert borrowed(Matrix(RUN, cells)) == said

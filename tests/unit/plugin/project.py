@@ -14,6 +14,7 @@ import pytest
 
 from lab import plugin as _plugin  # noqa: F401 - see the docstring
 from lab.engine import begin as _begin  # noqa: F401 - see the docstring
+from lab.engine import continuing as _continuing  # noqa: F401 - see the docstring
 from lab.engine import dist as _dist  # noqa: F401 - see the docstring
 from lab.engine import requests as _requests  # noqa: F401 - see the docstring
 from lab.matrix.model import Matrix, MatrixCell

@@ -108,3 +108,22 @@ def test_a_terminal_keeps_two_lines_alive_and_lets_only_the_rest_scroll_by() -> 
     assert "cell2" in shown
     assert "resume xen-4.20" in shown
     assert "✔ 1" in shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
+
+
+def test_what_is_carried_is_told_apart_from_what_is_run() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    file, (cell,) = io.StringIO(), _cells(1)
+    progress = Progress(file=file)
+    progress.planned([cell])
+    progress.carried(56, "first", ["2 cells run again\x1b[2J"])
+    progress.verdict(cell)
+    assert file.getvalue() == "carried 56 from run first\n2 cells run again\\x1b[2J\n[1/1] pass  cell0  4.1 s\n"
+    terminal = Terminal()
+    with Progress(file=terminal, live=True) as progress:
+        progress.planned(_cells(3))
+        progress.carried(56, "first")
+    last = terminal.getvalue().rpartition("0/3")[2]
+    assert "carried 56" in last

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import UsageError
-from lab.matrix.model import Matrix, MatrixCell
-from lab.report import document, html, markdown
+from lab.matrix.model import FROM, Matrix, MatrixCell
+from lab.report import document, html, markdown, terminal
 from lab.report.sign import SIGNS, duration, header, href, plain, printable, stamp, words
 from lab.report.write import write_reports
 from lab.run_record import RecordError
@@ -194,3 +195,26 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(tmp_path: Path, mo
         write_reports(tmp_path, many(3))
     assert caught.value.message == f"{tmp_path}/matrix.json: cannot be written: No space left on device"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_cell_of_another_run_says_so_in_every_report() -> None:
+    run = "20261121-020000-*full*"
+    cells = example().cells
+    carried = tuple(replace(cell, axes={**cell.axes, FROM: run}) for cell in cells[:5])
+    matrix = Matrix(RUN, (*carried, *cells[5:]))
+    file = io.StringIO()
+    terminal.show(matrix, file=file, width=120)
+    shown = file.getvalue()
+    assert f"functional evidence, not performance\n5 of {len(cells)} cells are of run {run}\n" in shown
+    assert shown.count(f"  from run {run}\n") == 3, "two that are not a plain pass, and one that is flaky"
+    text = markdown.render(matrix)
+    escaped = run.replace("*", "\\*")
+    assert f"\n- 5 of {len(cells)} cells are of run {escaped}\n" in text
+    assert text.count(f"` (from run {escaped}): ") == 3
+    page = html.render(matrix)
+    assert f'<p class="fine">5 of {len(cells)} cells are of run {run}</p>' in page
+    assert page.count(f"<small>from run <bdi>{run}</bdi></small>") == 3
+    packed = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    assert packed["scenarios"][0]["axes"][-1] == FROM, "which the panel of a cell shows as a fact"
+    assert packed["scenarios"][0]["rows"] == [0, 1]
+    assert html.render(example()).count("are of run") == 0
