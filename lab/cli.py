@@ -22,6 +22,7 @@ _VERBS = {
     "run": ("run", "Run scenarios; write the record, print the matrix."),
     "matrix": ("matrix", "The matrix of a run, in a layout of your choice."),
     "diff": ("diff", "Two runs side by side."),
+    "agree": ("agree", "Do cells agree that differ in one axis only, such as the stage?"),
     "gate": ("gate", "Yes or no: is a run no worse than its baseline?"),
     "preflight": ("preflight", "Go or no-go: may guests be moved from one host to another?"),
     "prove": ("prove", "Faults on purpose: is each invariant of a move shown to go red?"),

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lab.commands.call import call_of
-from lab.commands.inside import become, cache, clock, table
+from lab.commands.inside import become, cache, clock, show, table
 from lab.hosts.living import LiveGuest, LiveHost, LiveRun, living, pick
 
 __all__ = ["register"]
@@ -34,7 +34,7 @@ _Run = Annotated[str, typer.Option("--run", metavar="TAG", help="Which run's, wh
 
 def ls(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
     """Name the guests of all live runs of this cache, and the hosts on which they are."""
-    guests = [guest for run in living(cache()) for guest in run.guests]
+    guests = _guests()
     if as_json:
         document = {"schema": "lab.guests/1", "guests": [_to_json(guest) for guest in guests]}
         sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
@@ -45,7 +45,7 @@ def ls(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")]
     rows = [
         (
             guest.name,
-            guest.host,
+            guest.host or "none",
             guest.run,
             clock(guest.since),
             "yes" if guest.answers else "no",
@@ -58,7 +58,7 @@ def ls(*, as_json: Annotated[bool, typer.Option("--json", help="For machines.")]
 
 def shell(context: typer.Context, name: _Name, run: _Run = "") -> None:
     """Open a shell in a guest, or run what stands after `--`: one word is a line for its shell, several a command."""
-    guest, _host = _find(name, run)
+    guest, _runs = _find(name, run)
     become(guest.ssh, call_of(context).extra)
 
 
@@ -69,14 +69,21 @@ def console(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what it says from now on.")] = False,
 ) -> None:
     """Print what a guest has said on its console on the host where it is now; its host keeps that."""
-    guest, host = _find(name, run)
+    guest, runs = _find(name, run)
+    if guest.console is not None:
+        show(guest.console, follow=follow, alive=lambda: any(each.name == name for each in _guests()))
+        return
+    host = _host_of(guest, runs)
     become(host.ssh, ("tail", "-n", "+1", *(("-f",) if follow else ()), guest.log))
 
 
-def _find(name: str, tag: str) -> tuple[LiveGuest, LiveHost]:
+def _find(name: str, tag: str) -> tuple[LiveGuest, tuple[LiveRun, ...]]:
     runs = living(cache())
-    guest = pick("guest", name, [guest for run in runs for guest in run.guests], run=tag)
-    return guest, _host_of(guest, runs)
+    return pick("guest", name, _guests(runs), run=tag), runs
+
+
+def _guests(runs: tuple[LiveRun, ...] | None = None) -> list[LiveGuest]:
+    return [guest for run in (living(cache()) if runs is None else runs) for guest in run.guests]
 
 
 def _host_of(guest: LiveGuest, runs: tuple[LiveRun, ...]) -> LiveHost:

@@ -40,7 +40,10 @@ class LiveHost:
 
 @dataclass(frozen=True, slots=True)
 class LiveGuest:
-    """A guest on ``host``, there since ``since``. ``answers`` says whether the lab's connection to it is open."""
+    """A guest on ``host``, there since ``since``. ``answers`` says whether the lab's connection to it is open.
+
+    A bare guest has no host, and its ``console`` is a file of this machine.
+    """
 
     name: str
     run: str
@@ -48,6 +51,7 @@ class LiveGuest:
     since: float
     config: Path
     answers: bool
+    console: Path | None = None
 
     @property
     def ssh(self) -> tuple[str, ...]:
@@ -149,7 +153,7 @@ def _unknown(kind: str, name: str, known: Iterable[str], *, nothing: str) -> Unk
 def _run(path: Path) -> LiveRun:
     sockets = sockets_of(path)
     hosts = tuple(_hosts(path, sockets)) if sockets is not None else ()
-    guests = tuple(_guests(path, hosts))
+    guests = (*_guests(path, hosts), *(_bare(path, sockets) if sockets is not None else ()))
     return LiveRun(path.name, Owner.of(path), (path / _WAITS).exists(), hosts, guests)
 
 
@@ -189,6 +193,17 @@ def _guests(path: Path, hosts: Sequence[LiveHost]) -> Iterator[LiveGuest]:
         # Its disk goes when it goes; a guest that hangs has no connection, and is the one that people look for.
         if guest.answers or any(path.glob(f"**/{name}.raw")):
             yield guest
+
+
+def _bare(path: Path, sockets: Path) -> Iterator[LiveGuest]:
+    """Guests without a host: a QEMU in whose folder ssh knows somebody, and nobody of the folder's own name."""
+    with suppress(OSError):
+        for folder in sorted(sockets.iterdir()):
+            home = path / folder.name
+            since = None if (folder / f"{folder.name}.conf").exists() else _qemu_since(home)
+            for file in sorted(folder.glob("*.conf")) if since is not None else ():
+                config, answers = folder / "config", _listens(file.with_suffix(""))
+                yield LiveGuest(file.stem, path.name, "", since or 0.0, config, answers, home / "console.log")
 
 
 def _listens(path: Path) -> bool:

@@ -46,6 +46,18 @@ class FakeRun:
         (home / "qemu.pid").write_text(f"{process.pid}\n")
         return process
 
+    def bare(self, name: str) -> subprocess.Popen[bytes]:
+        """A guest without a host: its folders, its QEMU, and ssh's configuration."""
+        home, sockets = self.path / f"microvm-{name}", self.sockets / f"microvm-{name}"
+        home.mkdir()
+        sockets.mkdir()
+        (home / "console.log").write_text("lab guest: ready\n")
+        (sockets / "config").write_text(f"Include {sockets}/*.conf\n")
+        (sockets / f"{name}.conf").write_text(f"Host {name}\n  HostName 127.0.0.1\n  Port 4\n")
+        process = self.program("qemu-system-x86_64", "-pidfile", f"{home}/qemu.pid")
+        (home / "qemu.pid").write_text(f"{process.pid}\n")
+        return process
+
     def guest(self, name: str, host: str, *, at: float) -> Path:
         """A guest on a host since ``at``; the socket of its connection is not there."""
         conf = self.sockets / host / f"{name}.conf"

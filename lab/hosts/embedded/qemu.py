@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from lab.deadline import Deadline
 from lab.errors import HostError
@@ -19,7 +20,21 @@ from lab.hosts.embedded.qmp import Qmp
 from lab.process import last_line, run, spawn
 from lab.wait import wait_until
 
-__all__ = ["HARDWARE", "Hardware", "Machine", "Plug", "make_overlay", "qemu_version", "start_machine"]
+__all__ = [
+    "HARDWARE",
+    "Boot",
+    "Cabling",
+    "Hardware",
+    "Machine",
+    "Plug",
+    "Start",
+    "Wiring",
+    "make_overlay",
+    "option",
+    "qemu_version",
+    "save_memory",
+    "start_machine",
+]
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -66,6 +81,33 @@ class Hardware:
 
 
 HARDWARE = Hardware()
+
+
+class Start(Protocol):
+    """What a machine starts from."""
+
+    def argv(self) -> tuple[str, ...]:
+        """That part of QEMU's command line."""
+        ...
+
+
+class Cabling(Protocol):
+    """What may differ from start to start: files in ``folder``, sockets in ``sockets``, whose path is short."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def sockets(self) -> Path: ...
+
+    @property
+    def console(self) -> Path:
+        """Everything that the machine says on its serial port."""
+        ...
+
+    def argv(self, name: str) -> tuple[str, ...]:
+        """That part of QEMU's command line, for a machine called ``name``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +186,22 @@ class Wiring:
         if self.network is None:
             return f"hubport,id={net},hubid={NETS.index(net)}"
         network, station = self.network
-        return f"stream,id={net},server=off,addr.type=unix,addr.path={_option(network.socket(net, station))}"
+        return f"stream,id={net},server=off,addr.type=unix,addr.path={option(network.socket(net, station))}"
 
     def argv(self, name: str) -> tuple[str, ...]:
         """The rest of the command line. restrict=on: nothing inside can reach anything outside."""
         return (
             *("-name", name, "-pidfile", str(self.folder / "qemu.pid")),
-            *("-drive", f"if=none,id=root,file={_option(self.disk)},format=qcow2,cache=unsafe,discard=unmap"),
+            *("-drive", f"if=none,id=root,file={option(self.disk)},format=qcow2,cache=unsafe,discard=unmap"),
             *("-netdev", "user,id=nat,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
             *(word for net in NETS for word in ("-netdev", self._netdev(net))),
-            *("-chardev", f"file,id=console,path={_option(self.console)},append=on", "-serial", "chardev:console"),
-            *("-qmp", f"unix:{_option(self.sockets / 'qmp')},server=on,wait=off"),
+            *("-chardev", f"file,id=console,path={option(self.console)},append=on", "-serial", "chardev:console"),
+            *("-qmp", f"unix:{option(self.sockets / 'qmp')},server=on,wait=off"),
             *(word for plug in self.plugs for word in plug.argv),
         )
 
 
-def _option(path: Path) -> str:
+def option(path: Path) -> str:
     """A path as the value of an option; there QEMU takes a comma for the end, unless it is doubled."""
     return str(path).replace(",", ",,")
 
@@ -175,7 +217,7 @@ class Machine:
     name: str
     process: subprocess.Popen[bytes]
     qmp: Qmp
-    wiring: Wiring
+    wiring: Cabling
 
     def watch(self) -> None:
         """Nothing, as long as QEMU runs.
@@ -189,9 +231,17 @@ class Machine:
             raise HostError(f"{self.name}: QEMU ended with status {self.process.returncode}; its console: {said}")
 
     def ssh_port(self, deadline: Deadline) -> int:
-        """The loopback port that leads to the machine's port 22; the kernel chose it, so no other run has it."""
+        """The loopback port that leads to the machine's port 22."""
+        return self.port(22, deadline)
+
+    def port(self, inside: int, deadline: Deadline) -> int:
+        """The loopback port that leads to the machine's port ``inside``; the kernel chose it, so no other run has it.
+
+        Raises:
+            HostError: none does.
+        """
         said = self.qmp.execute("human-monitor-command", {"command-line": "info usernet"}, deadline=deadline)
-        found = re.search(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", said)
+        found = re.search(rf"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+{inside}\s", said)
         if not found:
             raise HostError(f"{self.name}: QEMU does not forward a port: {said.strip()}")
         return int(found.group(1))
@@ -249,7 +299,7 @@ class Machine:
 
 @contextmanager
 def start_machine(  # noqa: PLR0913 - the parts of one command line
-    name: str, wiring: Wiring, hardware: tuple[str, ...], boot: Boot, *, incoming: Path | None, deadline: Deadline
+    name: str, wiring: Cabling, hardware: tuple[str, ...], boot: Start, *, incoming: Path | None, deadline: Deadline
 ) -> Iterator[Machine]:
     """Run QEMU on ``hardware`` (:meth:`Hardware.argv`); it is killed at the end.
 

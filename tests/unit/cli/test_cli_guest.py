@@ -87,6 +87,36 @@ def test_guests_of_a_host_that_died_are_gone(cache: Cache, capsys: pytest.Captur
         assert guests(capsys) == []
 
 
+def test_a_bare_guest_has_no_host_and_keeps_its_own_console(
+    cache: Cache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = tmp_path / "bin/ssh"
+    client.parent.mkdir()
+    client.write_text('#!/bin/sh\necho "$*"\n')
+    client.chmod(0o755)
+    with fake_run(cache) as run:
+        run.host("xen-4.20")
+        qemu = run.bare("ntfs-0370")
+        assert [(name, host, answers) for name, host, _, answers in guests(capsys)] == [("ntfs-0370", "", False)]
+        assert cli.main(["guest", "ls"]) == 0
+        assert re.search(r"^ntfs-0370  none +abcd1234 ", capsys.readouterr().out, re.MULTILINE)
+        assert cli.main(["host", "ls", "--json"]) == 0
+        assert [host["name"] for host in json.loads(capsys.readouterr().out)["hosts"]] == ["xen-4.20"]
+        assert cli.main(["guest", "console", "ntfs-0370"]) == 0
+        assert capsys.readouterr().out == "lab guest: ready\n"
+        done = subprocess.run(
+            (*LAB, "guest", "shell", "ntfs-0370", "--", "lsmod"),
+            env={**os.environ, "PATH": f"{client.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"-F {run.sockets}/microvm-ntfs-0370/config ntfs-0370 -- lsmod\n"
+        qemu.kill()
+        qemu.wait()
+        assert guests(capsys) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +17,8 @@ from lab import cli
 from lab.errors import HostError
 from lab.matrix.model import Matrix
 from lab.ntfs import foreign
+from lab.ntfs.busy import Machine
+from lab.ntfs.drivers import drivers
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.readers import Disagreement, NoTruthError, Readings, Truth
 from lab.ntfs.specimen import Specimen
@@ -105,7 +108,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def test_every_driver_reads_every_volume_and_a_sentence_says_what_came_of_it(desk: Desk, capsys: Captured) -> None:
-    desk.script = {"ntfs3-*": POORER, "ntfs-3g-*": REFUSED, "*": CORRECT}
+    desk.script = {"ntfs3-trixie-*": POORER, "ntfs-3g-*": REFUSED, "*": CORRECT}
     image = volume(desk.folder / "disk.img")
     before = (hashlib.sha256(image.read_bytes()).hexdigest(), image.stat().st_mtime_ns)
     assert desk.lab(image) == 0
@@ -113,27 +116,50 @@ def test_every_driver_reads_every_volume_and_a_sentence_says_what_came_of_it(des
     cells = desk.matrix.cells
     assert [(cell.axes["driver"], cell.axes["kernel"]) for cell in cells] == [
         ("ntfs", "forky"),
+        ("ntfs-classic", "bookworm"),
         ("ntfs3", "trixie"),
+        ("ntfs3-lzx", "trixie"),
         ("lowntfs-3g", "trixie"),
         ("ntfs-3g", "trixie"),
     ]
     assert all(set(cell.axes) >= {"kernel", "driver", "volume", "operation"} for cell in cells)
     assert (cells[0].kind, cells[0].axes["volume"], cells[0].axes["driver_version"]) == ("ntfs", "disk.img", "6.12")
-    sentence = (
-        "disk.img (damaged): ntfs (forky) reads it right; "
-        "ntfs3 (trixie) shows less than there is (streams: the driver does not show them); "
-        "lowntfs-3g (trixie) reads it right; ntfs-3g (trixie) refuses it (Invalid argument). "
-        "Safe to read with: ntfs (forky), lowntfs-3g (trixie), ntfs3 (trixie) (right, but not all of it)."
-    )
-    assert said.out.splitlines()[-4:] == [sentence, "", f"record: {desk.run}", f"report: {desk.run}/matrix.html"]
-    assert "4 cells: 2 pass, 2 unsupported" in said.out
+    whole = "ntfs (forky){0}ntfs-classic (bookworm){0}ntfs3-lzx (trixie){0}lowntfs-3g (trixie)"
+    assert said.out.splitlines()[-13:] == [
+        "disk.img (damaged):",
+        "  ntfs (forky) reads it right.",
+        "  ntfs-classic (bookworm) reads it right.",
+        "  ntfs3 (trixie) loses the alternate streams, and reads the rest right.",
+        "  ntfs3-lzx (trixie) reads it right.",
+        "  lowntfs-3g (trixie) reads it right.",
+        '  ntfs-3g (trixie) refuses it: the volume is damaged. It says: "Invalid argument".',
+        f"  Safe to read with: {whole.format(', ')}, ntfs3 (trixie) (right, but not all of it).",
+        f"  Recommended: to read it, {whole.format(' or ')}.",
+        "  Not judged: what drivers write (--write tries it, on a copy).",
+        "",
+        f"record: {desk.run}",
+        f"report: {desk.run}/matrix.html",
+    ]
+    assert "6 cells: 4 pass, 2 unsupported" in said.out
     assert [line.partition("  (")[0].rpartition("  ")[0] for line in said.err.splitlines()] == [
-        "[1/4] pass  ntfs-forky-disk.img-read",
-        "[2/4] unsupported degraded  ntfs3-trixie-disk.img-read",
-        "[3/4] pass  lowntfs-3g-trixie-disk.img-read",
-        "[4/4] unsupported refused  ntfs-3g-trixie-disk.img-read",
+        "[1/6] pass  ntfs-forky-disk.img-read",
+        "[2/6] pass  ntfs-classic-bookworm-disk.img-read",
+        "[3/6] unsupported degraded  ntfs3-trixie-disk.img-read",
+        "[4/6] pass  ntfs3-lzx-trixie-disk.img-read",
+        "[5/6] pass  lowntfs-3g-trixie-disk.img-read",
+        "[6/6] unsupported refused  ntfs-3g-trixie-disk.img-read",
     ]
     assert (hashlib.sha256(image.read_bytes()).hexdigest(), image.stat().st_mtime_ns) == before
+
+
+def test_bare_guests_need_no_host(desk: Desk) -> None:
+    assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3,ntfs", "--stage", "microvm") == 0
+    matrix = desk.matrix
+    assert [(cell.name, cell.axes["host"], cell.axes["stage"]) for cell in matrix.cells] == [
+        ("ntfs3-trixie-disk.img-read", "microvm", "microvm"),
+        ("ntfs-forky-disk.img-read", "microvm", "microvm"),
+    ]
+    assert (matrix.run.hosts, matrix.run.accelerator) == ((), "tcg")
 
 
 def test_the_record_is_that_of_a_run(desk: Desk) -> None:
@@ -143,6 +169,7 @@ def test_the_record_is_that_of_a_run(desk: Desk) -> None:
         "matrix.json",
         "matrix.md",
         "matrix.html",
+        "advice.json",
         "evidence",
     }
     assert read(desk.run / "matrix.json") == desk.matrix
@@ -163,7 +190,12 @@ def test_a_driver_that_misreads_ends_with_1(desk: Desk, capsys: Captured) -> Non
     desk.script = {"ntfs3-*": WRONG}
     assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3") == 1
     said = capsys.readouterr().out
-    assert "ntfs3 (trixie) shows it wrongly (bytes). Safe to read with: none of them." in said
+    assert (
+        "  ntfs3 (trixie) shows wrong bytes, and no error (bytes: y).\n"
+        "  Safe to read with: none of them.\n"
+        "  Recommended: mount it with none of these drivers. Copy what can be read off it first; then let Windows run "
+        "chkdsk on a copy.\n"
+    ) in said
     assert "seen twice, the second time on a fresh guest" in said
 
 
@@ -193,6 +225,7 @@ def test_a_truncated_image_ends_with_3_and_takes_nothing_with_it(desk: Desk, cap
     [
         (b"", "empty: 0 bytes"),
         (b"x" * 5000, "no NTFS volume in 5000 bytes (raw), neither at its start nor in a partition"),
+        (bytes(3) + b"-FVE-FS-" + bytes(600), "this is BitLocker, not NTFS\n  hint: unlock it first ("),
         (b"QFI\xfb" + b"\0" * 100, "qemu-img cannot convert it from qcow2: "),
     ],
 )
@@ -234,7 +267,7 @@ KERNELS = "bookworm, bullseye, experimental, forky, sid, trixie"
     [
         (
             ("--drivers", "ntfs4"),
-            "error: no driver 'ntfs4'; known: lowntfs-3g, ntfs, ntfs-3g, ntfs3\n  hint: did you mean 'ntfs'?\n",
+            f"error: no driver 'ntfs4'; known: {', '.join(drivers)}\n  hint: did you mean 'ntfs'?\n",
         ),
         (
             ("--kernels", "trixi"),
@@ -258,7 +291,10 @@ def test_where_readers_part_is_shown_and_not_judged(desk: Desk, capsys: Captured
     desk.truth = lambda: Truth(Manifest(()), quarrels, Readings())
     assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3") == 0
     said = capsys.readouterr().out
-    assert "Not judged: 'a\\x1b[31m': readers disagree on size: libfsntfs: 1, ntfs-3g: 2, and 1 more." in said
+    assert (
+        "  Not judged: what drivers write (--write tries it, on a copy); 'a\\x1b[31m': readers disagree on size: "
+        "libfsntfs: 1, ntfs-3g: 2; 'b': readers disagree on size: libfsntfs: 1, ntfs-3g: 2.\n"
+    ) in said
     readers = json.loads((desk.run / desk.matrix.cells[0].evidence[-1]).read_text())
     assert len(readers["not_judged"]) == 2
 
@@ -283,9 +319,14 @@ def test_a_volume_that_nobody_can_read_is_shown_to_the_drivers(
     assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3,ntfs-3g") == code
     said = capsys.readouterr()
     assert (
-        "disk.img (damaged): ntfs3 (trixie) mounts it, and nobody can say whether what it shows is right; "
-        "ntfs-3g (trixie) refuses it, and rightly so. Safe to read with: none of them. "
-        "Not judged: its whole content: it: read by 0 of 3 readers, 2 must agree: libfsntfs: no."
+        "disk.img (damaged):\n"
+        "  ntfs3 (trixie) mounts it, and nobody can say whether what it shows is right.\n"
+        "  ntfs-3g (trixie) refuses it, and rightly so: the volume is damaged.\n"
+        "  Safe to read with: none of them.\n"
+        "  Recommended: mount it with none of these drivers. Copy what can be read off it first; then let Windows run "
+        "chkdsk on a copy.\n"
+        "  Not judged: what drivers write (--write tries it, on a copy); its whole content: it: read by 0 of 3 "
+        "readers, 2 must agree: libfsntfs: no.\n"
     ) in said.out
     assert "".join(line for line in said.err.splitlines(keepends=True) if not line.startswith("[")) == said_of_it
 
@@ -304,7 +345,7 @@ def test_a_bad_boot_sector_keeps_no_driver_from_being_tried(desk: Desk, capsys: 
     desk.script = {"*": Act(Verdict(Outcome.PASS, "refused (ro, damaged volume): no", (), Finding.REFUSED))}
     assert desk.lab(image, "--drivers", "ntfs3,ntfs-3g") == 0
     assert [(cell.outcome, cell.finding) for cell in desk.matrix.cells] == [(Outcome.PASS, "refused")] * 2
-    assert f"Not judged: its whole content: {fault}; " in capsys.readouterr().out
+    assert f"; its whole content: {fault}; " in capsys.readouterr().out
     assert [(one.state, one.sector) for one in desk.specimens] == [(State.DAMAGED, 512)]
 
 
@@ -361,3 +402,200 @@ def test_json_is_the_matrix_and_nothing_else(desk: Desk, capsys: Captured) -> No
 def test_help_has_an_example(capsys: Captured) -> None:
     assert cli.main(["ntfs", "compare", "--help"]) == 0
     assert "lab ntfs compare disk.img" in capsys.readouterr().out
+
+
+def test_write_also_writes_to_every_volume_on_a_copy_and_says_who_may(desk: Desk, capsys: Captured) -> None:
+    harm = Verdict(
+        Outcome.FAIL,
+        "damaged: checker:ntfsck: 1 new",
+        (Check("step:append/plain", Outcome.PASS), Check("checker:ntfsck", Outcome.FAIL, "nothing new", "1 new")),
+        Finding.DAMAGED,
+    )
+    desk.script = {"ntfs3-trixie-*-everything": Act(harm), "*": CORRECT}
+    image = volume(desk.folder / "disk.img")
+    before = image.read_bytes(), image.stat().st_mtime_ns
+    assert desk.lab(image, "--drivers", "ntfs3,ntfs-3g", "--write") == 1
+    assert [(cell.axes["operation"], cell.axes["driver"]) for cell in desk.matrix.cells] == [
+        ("read", "ntfs3"),
+        ("read", "ntfs-3g"),
+        ("everything", "ntfs3"),
+        ("everything", "ntfs-3g"),
+    ]
+    assert desk.matrix.cells[2].id == "ntfs-compare::ntfs3-trixie-disk.img-everything"
+    said = capsys.readouterr().out
+    assert (
+        "\ndisk.img (damaged):\n"
+        "  ntfs3 (trixie) reads it right. It damages it (checker:ntfsck: 1 new).\n"
+        "  ntfs-3g (trixie) reads it right. It writes to it right.\n"
+        "  Safe to read with: ntfs3 (trixie), ntfs-3g (trixie).\n"
+        "  Safe to write with: ntfs-3g (trixie).\n"
+        "  Recommended: to read it, ntfs3 (trixie) or ntfs-3g (trixie). To write to it, ntfs-3g (trixie). Copy what "
+        "can be read off it first; then let Windows run chkdsk on a copy.\n\n"
+    ) in said
+    assert (image.read_bytes(), image.stat().st_mtime_ns) == before
+    (advice,) = json.loads((desk.run / "advice.json").read_text())["volumes"]
+    assert (advice["safe_to_write"], advice["not_judged"]) == (["ntfs-3g (trixie)"], [])
+
+
+def test_operations_name_what_is_written(desk: Desk, capsys: Captured) -> None:
+    image = volume(desk.folder / "disk.img")
+    assert desk.lab(image, "--drivers", "ntfs3", "--operations", "append, rename,append,read") == 0
+    assert [cell.axes["operation"] for cell in desk.matrix.cells] == ["read", "append", "rename"]
+    assert desk.lab(image, "--operations", "apend") == 2
+    assert capsys.readouterr().err.endswith("\n  hint: did you mean 'append'?\n")
+
+
+def test_nothing_is_written_to_what_nobody_can_read(desk: Desk, capsys: Captured) -> None:
+    def unread() -> Truth:
+        raise NoTruthError("it: read by 0 of 3 readers", Readings({}, {"libfsntfs": "no", "ntfs-3g": "no"}))
+
+    desk.truth = unread
+    desk.script = {"*": Act(Verdict(Outcome.UNSUPPORTED, "no-truth: nobody knows what the volume holds"))}
+    assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3", "--write") == 0
+    assert [cell.reason for cell in desk.matrix.cells] == [
+        "no-truth: nobody knows what the volume holds",
+        "no-truth: nobody knows what the volume held before",
+    ]
+    assert not any("everything" in line for line in desk.stage.log)
+    assert (
+        "  ntfs3 (trixie) mounts it, and nobody can say whether what it shows is right. It was not let write to it, "
+        "for nobody can say what it holds.\n"
+        "  Safe to read with: none of them.\n"
+        "  Safe to write with: none of them.\n"
+        "  Recommended: nothing, for no driver could be judged.\n"
+    ) in capsys.readouterr().out
+
+
+def test_what_is_no_image_at_all_ends_with_2_each_with_its_sentence(desk: Desk, capsys: Captured) -> None:
+    os.mkfifo(desk.folder / "pipe")
+    (desk.folder / "dangling").symlink_to("gone")
+    there = volume(desk.folder / "disk.img")
+    assert desk.lab(desk.folder / "pipe", desk.folder / "dangling", "/dev/zero", there, "--drivers", "ntfs3") == 2
+    hint = "  hint: name images of NTFS volumes or of whole disks"
+    assert capsys.readouterr().err.splitlines()[-6:] == [
+        f"error: {desk.folder}/pipe: a pipe, not an image",
+        hint,
+        f"error: {desk.folder}/dangling: a symbolic link to gone, which is not there",
+        hint,
+        "error: /dev/zero: a character device, not an image",
+        hint,
+    ]
+    assert [cell.outcome for cell in desk.matrix.cells] == [Outcome.PASS]
+
+
+@pytest.mark.parametrize("name", ["a\nerror: all is lost\x1b[2J.img", os.fsdecode(b"\xff\xfe.img"), "x" * 250])
+def test_no_name_acts_on_the_terminal_or_breaks_the_record(desk: Desk, capsys: Captured, name: str) -> None:
+    volume(desk.folder / "plain.img").rename(desk.folder / name)
+    for words in ((), ("--json",)):
+        assert desk.lab(desk.folder / name, desk.folder / f"{name[:50]}-nix", "--drivers", "ntfs3", *words) == 2
+        said = capsys.readouterr()
+        assert not any(char in said.out + said.err for char in "\x1b\udcff")
+        assert [line for line in said.err.splitlines() if line.startswith("error: all")] == []
+        assert len([line for line in said.err.splitlines() if line.startswith("error: ")]) == 1
+    assert read(desk.run / "matrix.json") == desk.matrix
+    assert desk.matrix.cells[0].axes["volume"].isprintable()
+    assert {path.name for path in desk.run.iterdir()} >= {"matrix.md", "matrix.html", "advice.json"}
+
+
+def test_one_image_by_several_names_is_tried_once(
+    desk: Desk, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = volume(desk.folder / "disk.img")
+    (desk.folder / "link").symlink_to("disk.img")
+    os.link(image, desk.folder / "hard")
+    monkeypatch.chdir(desk.folder)
+    assert desk.lab(image, "disk.img", "./disk.img", "link", "hard", "--drivers", "ntfs3") == 0
+    assert [cell.axes["volume"] for cell in desk.matrix.cells] == ["disk.img"]
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [f"note: {name}: {image} by another name; tried once" for name in ("disk.img", "link", "hard")]
+
+
+def test_a_file_that_is_called_as_a_partition_is_has_a_row_of_its_own(desk: Desk) -> None:
+    table = bytearray(512)
+    struct.pack_into("<BII", table, 0x1C2, 7, 0, 0)
+    struct.pack_into("<II", table, 0x1C6, 8, SECTORS + 1)
+    table[510:] = b"\x55\xaa"
+    alone = volume(desk.folder / "disk.img:p1")
+    (desk.folder / "disk.img").write_bytes(bytes(table).ljust(8 * 512, b"\0") + alone.read_bytes())
+    assert desk.lab(alone, desk.folder / "disk.img", "--drivers", "ntfs3") == 0
+    assert [cell.axes["volume"] for cell in desk.matrix.cells] == ["disk.img:p1", "disk.img:p1#2"]
+
+
+def test_a_disk_in_parts_is_told_part_by_part(desk: Desk, capsys: Captured) -> None:
+    """One partition is NTFS, one is locked, one is cut off, one is none of our business."""
+    table = bytearray(512)
+    for index, first in enumerate((8, 200, 400, 600)):
+        struct.pack_into("<BII", table, 0x1BE + 16 * index + 4, 7, 0, 0)
+        struct.pack_into("<II", table, 0x1BE + 16 * index + 8, first, 101 if index < 3 else 9999)
+    table[510:] = b"\x55\xaa"
+    disk = bytearray(620 * 512)
+    disk[:512] = table
+    disk[8 * 512 : 109 * 512] = volume(desk.folder / "x").read_bytes()
+    disk[200 * 512 + 3 : 200 * 512 + 11] = b"-FVE-FS-"
+    disk[400 * 512 + 3 : 400 * 512 + 11] = b"EXFAT   "
+    image = desk.folder / "disk.img"
+    image.write_bytes(disk)
+    assert desk.lab(image, "--drivers", "ntfs3") == 3
+    assert [(cell.axes["volume"], cell.outcome) for cell in desk.matrix.cells] == [
+        ("disk.img:p1", Outcome.PASS),
+        ("disk.img:p2", Outcome.ERROR),
+    ]
+    assert [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[")] == [
+        f"note: {image}: no NTFS: p3 is exFAT",
+        f"error: {image}:p2: this is BitLocker, not NTFS",
+        "  hint: unlock it first (`cryptsetup open --type bitlk DEVICE NAME`), then name /dev/mapper/NAME",
+        f"error: {image}:p4: truncated: it ends at byte {10599 * 512}, and the disk has {620 * 512}",
+        "  hint: copy it again, whole",
+    ]
+
+
+def test_a_mounted_volume_is_refused_unless_that_is_meant(
+    desk: Desk, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Machine, "mounted_for_writing", lambda *_words: "/mnt/windows")
+    image = volume(desk.folder / "disk.img")
+    assert desk.lab(image, "--drivers", "ntfs3") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"error: {image}: mounted for writing at /mnt/windows: what is in it changes while it is copied\n"
+        "  hint: unmount it, or mount it read-only; --allow-mounted takes it as it is, half-written or not\n"
+    )
+    assert not (desk.folder / "reports").exists()
+    assert desk.lab(image, "--drivers", "ntfs3", "--allow-mounted") == 0
+    assert (
+        "  Not judged: what drivers write (--write tries it, on a copy); what changed while it was copied, for it was "
+        "mounted for writing at /mnt/windows.\n"
+    ) in capsys.readouterr().out
+
+
+def test_advice_for_machines_stands_in_a_file_of_its_own_and_in_the_record(desk: Desk, capsys: Captured) -> None:
+    """matrix.json takes no key that its schema does not name."""
+    desk.script = {"ntfs3-*": POORER}
+    assert desk.lab(volume(desk.folder / "disk.img"), "--drivers", "ntfs3", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"schema", "run", "cells"}
+    document = json.loads((desk.run / "advice.json").read_text())
+    (advice,) = document["volumes"]
+    assert document["schema"] == "lab.advice/1"
+    assert {key: advice[key] for key in advice if key != "text"} == {
+        "volume": "disk.img",
+        "state": "damaged",
+        "drivers": [
+            {
+                "driver": "ntfs3",
+                "kernel": "trixie",
+                "read": {
+                    "safe": True,
+                    "whole": False,
+                    "sentence": "loses the alternate streams, and reads the rest right.",
+                },
+            }
+        ],
+        "safe_to_read": ["ntfs3 (trixie)"],
+        "safe_to_write": None,
+        "recommendation": "Recommended: to read it, ntfs3 (trixie), if you can do without what is not shown.",
+        "not_judged": ["what drivers write (--write tries it, on a copy)"],
+    }
+    lines = [json.loads(line) for line in (desk.run / "run.jsonl").read_text().splitlines()]
+    (event,) = [line for line in lines if line["event"] == "advice"]
+    assert {key: event[key] for key in event if key not in {"at", "event"}} == advice

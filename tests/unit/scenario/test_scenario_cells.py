@@ -307,3 +307,48 @@ def test_a_path_outside_the_root_stays_absolute(tmp_path: Path) -> None:
 def test_no_cell_of_a_file_with_a_mistake_is_returned() -> None:
     with pytest.raises(ScenarioError, match=r"^s\.lab\.yaml:6:1: unknown key 'x'; known here: "):
         cells(f"{NTFS}x: y\n---\n{MIGRATION}")
+
+
+def test_the_guests_release_is_an_axis_that_compares_versions_of_a_program() -> None:
+    text = NTFS.replace("[ntfs3, ntfs]", "[ntfs-3g]").replace(", {release: forky}", "")
+    one = cells(text)
+    three = cells(text + "guest: {release: [bullseye, trixie, forky]}\n")
+    assert [cell.name for cell in one] == ["ntfs-3g-trixie-clean-read", "ntfs-3g-trixie-dirty-read"]
+    assert [cell.name for cell in three] == [
+        f"ntfs-3g-trixie-{volume}-read-{release}"
+        for release in ("bullseye", "trixie", "forky")
+        for volume in ("clean", "dirty")
+    ]
+    assert [cell.axes["release"] for cell in three[::2]] == ["bullseye", "trixie", "forky"]
+    assert all(isinstance(cell.request, NtfsRequest) for cell in three)
+    requests = [cell.request.guest for cell in three if isinstance(cell.request, NtfsRequest)]
+    assert [(guest.release, guest.kernel.release) for guest in requests[::2]] == [
+        ("bullseye", "trixie"),
+        ("trixie", "trixie"),
+        ("forky", "trixie"),
+    ]
+
+
+def test_a_release_can_be_left_out_on_some_kernels() -> None:
+    text = NTFS.replace("[ntfs3, ntfs]", "[ntfs-3g]") + "guest: {release: [bullseye, trixie]}\n"
+    found = cells(text + "exclude:\n  - {release: bullseye, kernel: forky}\n")
+    assert [cell.name for cell in found if cell.axes["volume"] == "clean"] == [
+        "ntfs-3g-trixie-clean-read-bullseye",
+        "ntfs-3g-trixie-clean-read-trixie",
+        "ntfs-3g-forky-clean-read",
+    ]
+
+
+def test_a_scenario_of_drivers_names_each_of_them_where_it_exists() -> None:
+    found = load(ROOT / "scenarios" / "ntfs" / "drivers.lab.yaml", root=ROOT)
+    pairs = dict.fromkeys((cell.axes["driver"], cell.axes["kernel"], cell.axes.get("release", "")) for cell in found)
+    assert list(pairs)[:7] == [
+        ("ntfs-classic", "bullseye", ""),
+        ("ntfs-classic", "bookworm", ""),
+        ("ntfs3-lzx", "bookworm", ""),
+        ("ntfs3", "trixie", ""),
+        ("ntfs3-lzx", "trixie", ""),
+        ("ntfs3-lzx", "forky", ""),
+        ("ntfs", "forky", ""),
+    ]
+    assert len(pairs) == 7 + 6
