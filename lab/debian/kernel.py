@@ -72,13 +72,16 @@ def obtain_kernel(cache: Cache, suite: str, *, arch: str, flavour: str, deadline
         PackageError: the suite has none.
     """
     archive = Archive(cache, suite, arch)
-    packages = archive.family(kernel_package(arch, flavour), "linux-", deadline=deadline)
+    meta = kernel_package(arch, flavour)
+    packages = archive.family(meta, "linux-", deadline=deadline)
 
     def build(folder: Path) -> None:
         debs = folder / "debs"
         debs.mkdir()
         root = folder / "root"
-        for deb in archive.download(packages, debs, deadline=deadline):
+        # The metapackage holds no file, and a mirror has been seen to lack it alone (bullseye's, 5.10.262-1).
+        wanted = tuple(package for package in packages if package.name != meta)
+        for deb in archive.download(wanted, debs, deadline=deadline):
             run("dpkg-deb", "-x", deb, root, deadline=deadline).check()
         shutil.rmtree(debs)
         release = _adopt(folder, root, deadline)

@@ -82,7 +82,7 @@ class Rootfs:
                 "echo update_initramfs=no > $1/etc/initramfs-tools/update-initramfs.conf"
             ),
             *(f"--dpkgopt=path-exclude={path}" for path in _NOT_WANTED),
-            *_proxies(deadline),
+            *_apt_options(deadline),
             f"--customize-hook=cp -a {overlay}/. $1/",
             *(f"--customize-hook=chroot $1 sh -c '{command}'" for command in self.commands),
             self.suite,
@@ -129,9 +129,11 @@ def make_ext4(root: Path, image: Path, *, size_mib: int, label: str, deadline: D
     run("mke2fs", "-O", "^metadata_csum_seed,^orphan_file", *argv, deadline=deadline).check()
 
 
-def _proxies(deadline: Deadline) -> list[str]:
-    # mmdebstrap starts from an empty apt configuration; only how to reach the mirror is handed on.
-    dump = run(
-        "apt-config", "dump", "--format", '%F "%v";%n', "Acquire::http", "Acquire::https", deadline=deadline
-    ).text
-    return [f"--aptopt={line}" for line in dump.splitlines() if "::Proxy" in line and not line.endswith('"";')]
+def _apt_options(deadline: Deadline) -> list[str]:
+    # mmdebstrap starts from an empty apt configuration; only how to reach the mirror is handed on, and whether the
+    # machine's owner takes one that has not been updated for a while (Archive follows that as well).
+    asked = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until")
+    dump = run("apt-config", "dump", "--format", '%F "%v";%n', *asked, deadline=deadline).text
+    wanted = ("::Proxy", "Acquire::Check-Valid-Until ")
+    lines = (line for line in dump.splitlines() if any(part in line for part in wanted))
+    return [f"--aptopt={line}" for line in lines if not line.endswith('"";')]

@@ -1,6 +1,7 @@
 """The drivers: ways to mount NTFS, as data.
 
 What a guest can really mount is measured there by :mod:`lab.ntfs.probe`; ``shipped`` only explains a refusal.
+``built`` is what no kernel of Debian brings: the lab compiles it and pushes it into the guest.
 Sources: Debian's kernel configurations and packages as of 2026-11, ``Documentation/filesystems/ntfs.rst`` and
 ``ntfs3.rst`` of the kernel, ntfs-3g(8).
 """
@@ -10,9 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from lab.kernels.build_recipe import Built, Source
 from lab.ntfs.registry import Registry
 
-__all__ = ["Driver", "DriverKind", "Shipped", "drivers"]
+__all__ = ["Driver", "DriverKind", "Shipped", "built_for", "drivers"]
+
+_MODULES = "/root/modules"
+"""Where a guest has the modules that were compiled for its kernel."""
 
 
 class DriverKind(Enum):
@@ -50,6 +55,12 @@ class Driver:
     write: tuple[str, ...] = ("rw",)
     streams: str = "none"
     shipped: tuple[Shipped, ...] = ()
+    built: Built | None = None
+
+    @property
+    def delivered(self) -> str:
+        """The guest's folder with the module that was compiled for its kernel; empty where there is none to compile."""
+        return f"{_MODULES}/{self.name}" if self.built else ""
 
     def options(self, *, write: bool = False) -> tuple[str, ...]:
         """The mount options the lab asks for."""
@@ -65,7 +76,11 @@ class Driver:
         words += ["--options", ",".join(self.options(write=write)), "--streams", self.streams]
         if self.kind is DriverKind.FUSE:
             return (*words, "--program", self.program)
-        return (*words, "--type", self.types[0], *(word for name in self.modules for word in ("--modules", name)))
+        words += ["--type", self.types[0], *(word for name in self.modules for word in ("--modules", name))]
+        if self.built is not None:
+            # The kernel's own module of that name registers the same type of file system, and was perhaps there before.
+            words += ["--rmmod", self.built.module, "--insmod", f"{self.delivered}/{self.built.module}.ko"]
+        return tuple(words)
 
 
 drivers: Registry[Driver] = Registry("driver")
@@ -99,6 +114,54 @@ NTFS = drivers.add(
             Shipped("forky", "7.2", "ntfs3 is off there"),
             Shipped("sid", "7.2"),
             Shipped("experimental", "7.3-rc"),
+        ),
+    )
+)
+
+NTFS_CLASSIC = drivers.add(
+    Driver(
+        "ntfs-classic",
+        DriverKind.KERNEL,
+        ("ntfs",),
+        "the first kernel driver, of 2001, read-only here, removed in 6.9",
+        modules=("nls_utf8",),
+        # It knows iocharset as a name of old, and complains ("Option iocharset is deprecated").
+        read=("ro", "nls=utf8"),
+        write=("rw", "nls=utf8"),
+        built=Built(
+            "ntfs",
+            "fs/ntfs",
+            (("CONFIG_NTFS_FS", "m"),),
+            (
+                Source("bullseye", "linux-source-5.10"),
+                Source(
+                    "bookworm",
+                    "linux-source-6.1",
+                    "6.1.176-1",
+                    "fs/ntfs is in 6.1.190-1 and has gone in 6.1.192-1; this is the version of Debian 12's last update",
+                ),
+            ),
+        ),
+    )
+)
+
+NTFS3_LZX = drivers.add(
+    Driver(
+        "ntfs3-lzx",
+        DriverKind.KERNEL,
+        ("ntfs3",),
+        "ntfs3 that also reads system compression (LZX and XPRESS), which Debian turns off",
+        read=NTFS3.read,
+        write=NTFS3.write,
+        built=Built(
+            "ntfs3",
+            "fs/ntfs3",
+            (("CONFIG_NTFS3_FS", "m"), ("CONFIG_NTFS3_LZX_XPRESS", "y")),
+            (
+                Source("bookworm", "linux-source-6.1"),
+                Source("trixie", "linux-source-6.12"),
+                Source("forky", "linux-source-7.2"),
+            ),
         ),
     )
 )
@@ -144,3 +207,8 @@ LOWNTFS_3G = drivers.add(
         shipped=_NTFS_3G,
     )
 )
+
+
+def built_for(release: str) -> tuple[Driver, ...]:
+    """The drivers that are compiled for the kernel of that release."""
+    return tuple(driver for driver in drivers.values() if driver.built and driver.built.source(release))

@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.ntfs.manifest import Attachment, Entry, Feature, Kind, Manifest, Reparse, Stream, Times
 from lab.ntfs.naming import shown
 
-__all__ = ["SCHEMA", "Mount", "Observation", "ReadError", "is_system_name"]
+__all__ = ["SCHEMA", "Module", "Mount", "Observation", "ReadError", "is_system_name"]
 
 SCHEMA = "lab.ntfs.probe/1"
 
@@ -78,6 +78,23 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """The module of a kernel driver as the guest had it loaded, if it was.
+
+    ``srcversion`` is modpost's hash of its source, which only some have; ``taint`` has an O if it is not of the
+    kernel's own tree (Documentation/admin-guide/tainted-kernels.rst). ``built`` is the srcversion of the one that was
+    compiled for this guest, where the driver is one of those, and ``source`` of what.
+    """
+
+    name: str
+    loaded: bool
+    srcversion: str = ""
+    taint: str = ""
+    built: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """``ended`` is complete, deadline (time ran out), died (the reader was killed) or trouble (the probe's own)."""
 
@@ -96,6 +113,8 @@ class Observation:
     """Hash of the device before and after, where the probe was asked for it."""
     signal: int = 0
     """The signal that ended the FUSE program, while mounting or later; 0 where none did."""
+    module: Module | None = None
+    """Of a kernel driver, as far as it got."""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -132,7 +151,20 @@ def _parse(document: Mapping[str, Any]) -> Observation:
         kernel_log=tuple(document.get("kernel_log", ())),
         device=(before, after) if before and after else None,
         signal=max(0, -(document.get("daemon_status") or document.get("mount", {}).get("status") or 0)),
+        module=_module(document["module"]) if "module" in document else None,
         facts=_facts(document),
+    )
+
+
+def _module(document: Mapping[str, Any]) -> Module:
+    built = document.get("built", {})
+    return Module(
+        document["name"],
+        document["loaded"],
+        document.get("srcversion", ""),
+        document.get("taint", ""),
+        built.get("srcversion", ""),
+        built.get("source", ""),
     )
 
 
@@ -212,6 +244,8 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
     """More axes of the cell, as text."""
     module = document.get("module", {})
     version = document.get("program", {}).get("version") or module.get("version") or module.get("srcversion")
+    if "built" in module:  # the version that it calls itself has not changed for ten years of changes
+        version = f"{module['built']['srcversion']} ({module['built']['source']})"
     mount = document.get("mount", {})
     loading = "; ".join(
         f"{one['operation']} {one['path']}: {one['text']}" for one in document["errors"] if one["operation"] in _LOADING

@@ -104,7 +104,9 @@ def mmdebstrap(mirror: Mirror, programs: Programs, as_root: None) -> Programs:
     del mirror, as_root
     programs.add("unshare", UNSHARE)
     programs.add(
-        "apt-config", "echo 'Acquire::http::Proxy \"http://proxy.example:3142\";'; echo 'Acquire::https::Proxy \"\";'"
+        "apt-config",
+        "echo 'Acquire::http::Proxy \"http://proxy.example:3142\";'; echo 'Acquire::https::Proxy \"\";'; "
+        "echo 'Acquire::Check-Valid-Until \"false\";'",
     )
     return programs
 
@@ -135,6 +137,7 @@ def test_mmdebstrap_gets_the_recipe_the_mirrors_and_the_proxy(
         "--include=openssh-server,kmod",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         '--aptopt=Acquire::http::Proxy "http://proxy.example:3142";',
+        '--aptopt=Acquire::Check-Valid-Until "false";',
         "--customize-hook=chroot $1 sh -c 'systemctl enable ssh'",
         "--customize-hook=chroot $1 sh -c 'rm -f /etc/ssh/ssh_host_*'",
     ):

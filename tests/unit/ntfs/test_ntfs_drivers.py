@@ -4,17 +4,19 @@ import pytest
 
 from lab.errors import UnknownNameError
 from lab.ntfs import probe
-from lab.ntfs.drivers import DriverKind, drivers
+from lab.ntfs.drivers import DriverKind, built_for, drivers
 
 
 def test_the_drivers_are_known() -> None:
-    assert tuple(drivers) == ("lowntfs-3g", "ntfs", "ntfs-3g", "ntfs3")
+    assert tuple(drivers) == ("lowntfs-3g", "ntfs", "ntfs-3g", "ntfs-classic", "ntfs3", "ntfs3-lzx")
 
 
 def test_a_driver_that_is_not_there_is_named_with_its_neighbour() -> None:
     with pytest.raises(UnknownNameError) as refused:
         drivers["ntfs4"]
-    assert refused.value.message == "no driver 'ntfs4'; known: lowntfs-3g, ntfs, ntfs-3g, ntfs3"
+    assert (
+        refused.value.message == "no driver 'ntfs4'; known: lowntfs-3g, ntfs, ntfs-3g, ntfs-classic, ntfs3, ntfs3-lzx"
+    )
     assert refused.value.hint.startswith("did you mean 'ntfs")
 
 
@@ -36,3 +38,36 @@ def test_the_probe_understands_every_drivers_words(*, write: bool) -> None:
             assert tuple(args.modules) == driver.modules
         else:
             assert args.program == driver.program
+
+
+@pytest.mark.parametrize(
+    ("release", "names"),
+    [
+        ("bullseye", ("ntfs-classic",)),
+        ("bookworm", ("ntfs-classic", "ntfs3-lzx")),
+        ("trixie", ("ntfs3-lzx",)),
+        ("forky", ("ntfs3-lzx",)),
+        ("sid", ()),
+    ],
+)
+def test_what_is_compiled_for_which_kernel(release: str, names: tuple[str, ...]) -> None:
+    assert tuple(driver.name for driver in built_for(release)) == names
+
+
+def test_a_compiled_driver_takes_the_place_of_the_kernels_own() -> None:
+    words = drivers["ntfs3-lzx"].probe_arguments()
+    assert words[words.index("--type") :] == (
+        *("--type", "ntfs3", "--rmmod", "ntfs3"),
+        *("--insmod", "/root/modules/ntfs3-lzx/ntfs3.ko"),
+    )
+    # Not --modules ntfs3: modprobe would load the kernel's own.
+    assert drivers["ntfs3-lzx"].options() == drivers["ntfs3"].options()
+
+
+def test_classic_ntfs_for_bookworm_is_of_the_last_source_that_has_it() -> None:
+    built = drivers["ntfs-classic"].built
+    assert built is not None
+    source = built.source("bookworm")
+    assert source is not None
+    assert (source.package, source.version) == ("linux-source-6.1", "6.1.176-1")
+    assert source.note

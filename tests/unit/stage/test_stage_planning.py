@@ -75,6 +75,9 @@ def test_nothing_to_make_is_nothing_done() -> None:
     _both([], Deadline(1))
 
 
+BARE = HostRequest("microvm", inventory="microvm")
+
+
 @dataclass
 class Pool:
     """What is asked of the hosts, in order; ``lacking`` is what cannot be made."""
@@ -121,7 +124,11 @@ def ahead(monkeypatch: pytest.MonkeyPatch, *requests: Request, pool: Pool | None
         pool.made.append(f"guest {request.name} {request.kernel.release}")
         yield
 
+    def bare(pool: Pool, guest: GuestRequest, deadline: Deadline) -> None:
+        pool._make(f"{guest.name} {guest.kernel.release} without a host", deadline)
+
     monkeypatch.setattr("lab.stage.planning.obtain_guest_image", image)
+    monkeypatch.setattr("lab.stage.planning.make_bare", bare)
     cells = [Cell("s.lab.yaml", str(n), "s", "boot", {}, request) for n, request in enumerate(requests)]
     make_ahead(NOTHING, NOTHING, pool, cells, deadline=Deadline(20))  # type: ignore[arg-type] # as much as is used
     first, *rest = pool.made
@@ -167,6 +174,33 @@ def test_the_same_guest_is_frozen_once_for_each_thing_that_is_done_with_it(monke
         "web on xen-4.20, as booted",
     ]
     assert made.count("guest web trixie") == 1
+
+
+def test_a_bare_guest_wants_its_image_and_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    forky = replace(NTFS, kernel=KernelRequest("forky"))
+    made = ahead(
+        monkeypatch,
+        NtfsRequest(BARE, NTFS, "ntfs3", "basic", stage="microvm"),
+        NtfsRequest(BARE, NTFS, "ntfs-3g", "basic", stage="microvm"),
+        NtfsRequest(BARE, forky, "ntfs", "basic", stage="microvm"),
+    )
+    assert made == [
+        "guest ntfs forky",
+        "guest ntfs trixie",
+        "ntfs trixie without a host",
+        "ntfs forky without a host",
+    ]
+
+
+def test_on_both_stages_both_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    xen, bare = NtfsRequest(NEW, NTFS, "ntfs3", "basic"), NtfsRequest(BARE, NTFS, "ntfs3", "basic", stage="microvm")
+    assert ahead(monkeypatch, xen, bare) == [
+        "guest ntfs trixie",
+        "image xen-4.20",
+        "snapshot xen-4.20",
+        "ntfs on xen-4.20, bench",
+        "ntfs trixie without a host",
+    ]
 
 
 def test_hosts_of_an_inventory_are_there_already_and_hide_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
