@@ -1,6 +1,6 @@
 # ruff: noqa: INP001 - a program of its own, no part of a package
 """The parts of the reference that the code knows best: keys of scenario files, verbs of the command line, invariants,
-obstacles, hostile volumes.
+obstacles, hostile volumes, operations.
 
 A page asks for one with a comment of its own line, ``<!-- generated: scenario -->``. Run as a program it prints them:
 ``python docs/make_reference.py scenario``.
@@ -25,6 +25,7 @@ from lab.checks.invariants import INVARIANTS
 from lab.checks.obstacles import OBSTACLES
 from lab.checks.setback import CHECKS
 from lab.doctor import requirements
+from lab.ntfs import operations
 from lab.ntfs.volumes import hostile
 from lab.scenario import model
 
@@ -225,6 +226,11 @@ def hostile_volumes() -> str:
     return hostile.table().rstrip("\n")
 
 
+def ntfs_operations() -> str:
+    """A row an operation: how it mounts, and what it does."""
+    return operations.table().rstrip("\n")
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "scenario": scenario,
     "commands": commands,
@@ -233,6 +239,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "obstacles": obstacles,
     "setbacks": setbacks,
     "hostile": hostile_volumes,
+    "operations": ntfs_operations,
 }
 
 if __name__ == "__main__":

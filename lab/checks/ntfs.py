@@ -10,11 +10,12 @@ from typing import Any
 
 from lab.errors import CacheError
 from lab.ntfs.judge import differences, judge
+from lab.ntfs.judge_write import Judgement, Written
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.volumes.recipe import State
 from lab.verdict import Verdict
 
-__all__ = ["check_volume"]
+__all__ = ["check_volume", "keep_written"]
 
 
 def check_volume(  # noqa: PLR0913 - what is compared, with what, and where the evidence goes
@@ -41,6 +42,34 @@ def check_volume(  # noqa: PLR0913 - what is compared, with what, and where the 
         "observed.json": _text(observation),
         "differences.json": _text(found),
     }
+    _write(files, folder)
+    names = tuple(str((folder / name).relative_to(run_folder)) for name in files)
+    return dataclasses.replace(verdict, evidence=(*verdict.evidence, *names))
+
+
+def keep_written(case: Written, judgement: Judgement, observation: Mapping[str, Any], folder: Path) -> None:
+    """The evidence of a cell that wrote, in ``folder``: besides that of :func:`check_volume`, ``steps.json`` with what
+    came of each step, and ``outside.json`` with what readers and checkers say, before and after.
+
+    Raises:
+        CacheError: it cannot be written.
+    """
+    results = [*observation.get("steps", ()), *(None for _ in case.steps)]
+    steps = [{**step.to_json(), "came_of_it": result} for step, result in zip(case.steps, results, strict=False)]
+    found = [{"seen_by": who, **difference.to_json()} for who, difference in judgement.differences]
+    sides = {"before": case.before, "after": case.after}
+    files = {
+        "observed.json": _text(observation),
+        "steps.json": _text(steps),
+        "differences.json": _text(found),
+        "outside.json": _text({side: inspection.to_json() for side, inspection in sides.items()}),
+    }
+    if judgement.expected is not None:
+        files["expected.json"] = judgement.expected.to_text()
+    _write(files, folder)
+
+
+def _write(files: Mapping[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -49,8 +78,6 @@ def check_volume(  # noqa: PLR0913 - what is compared, with what, and where the 
         raise CacheError(
             f"{folder}: the evidence cannot be written: {broken.strerror}", hint="is there room?"
         ) from broken
-    names = tuple(str((folder / name).relative_to(run_folder)) for name in files)
-    return dataclasses.replace(verdict, evidence=(*verdict.evidence, *names))
 
 
 def _text(document: object) -> str:

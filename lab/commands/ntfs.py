@@ -13,17 +13,20 @@ import typer
 
 from lab.commands.call import call_of
 from lab.engine.comparing import Compared, compare
-from lab.engine.question import question
+from lab.engine.question import operations, question
 from lab.matrix.tally import sentence
+from lab.ntfs.naming import spelled
 from lab.report.progress import Progress
 from lab.report.sign import plain, printable
 from lab.report.terminal import show
+from lab.scenario.stages import Stage
 from lab.settings import Settings
 from lab.stage import open_stage
 
 __all__ = ["register"]
 
-_EXAMPLE = """Examples: lab ntfs compare disk.img | lab ntfs compare a.img b.qcow2 --drivers ntfs3,ntfs-3g --json
+_EXAMPLE = """Examples: lab ntfs compare disk.img | lab ntfs compare a.img b.qcow2 --drivers ntfs3,ntfs-3g --json |
+lab ntfs compare /dev/sdb --write
 
 Exit codes: 0 no driver is wrong, 1 a driver misreads a volume, 2 usage error or no such file, 3 an image cannot be used
 or lab trouble."""
@@ -51,21 +54,51 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
         str, typer.Option(metavar="RELEASE[,RELEASE]", help="Every driver on the kernel of each Debian release.")
     ] = "",
     host: Annotated[str, typer.Option(metavar="VERSION", help="The Xen that the guests run on.")] = "4.20",
+    stage: Annotated[
+        Stage, typer.Option(help="Guests on Xen, or bare QEMU guests, which are up sooner and need no host.")
+    ] = Stage.XEN,
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--operations",
+            metavar="NAME[,NAME]",
+            help="What to do to a copy of your volume besides reading it; as --write, but only these.",
+        ),
+    ] = "",
     *,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Write, too: everything, on a copy of your volume; the image itself is never written."
+        ),
+    ] = False,
+    allow_mounted: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mounted", help="Take a volume that is mounted for writing as it is, half-written or not."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print matrix.json instead of the table.")] = False,
 ) -> int:
     """Show your NTFS images, which are only read, to every driver in a Xen guest, and compare.
 
     What a volume holds is what independent readers agree on. For each volume a sentence says what each driver makes
-    of it, and which of them are safe to read it with.
+    of it, which of them are safe to read it with, and with --write, which are safe to write to it with.
     """
-    asked = question(images, _names(drivers), _names(kernels), host)
+    asked = replace(
+        question(images, _names(drivers), _names(kernels), host),
+        operations=operations(_names(wanted), write=write),
+        allow_mounted=allow_mounted,
+        stage=stage,
+    )
     settings = Settings.from_environment()
     settings = replace(settings, reports=reports.absolute()) if reports else settings
-    command = shlex.join(("lab", *call_of(context).words))
+    command = spelled(shlex.join(("lab", *call_of(context).words)))
     answer = compare(asked, settings, command=command, progress=Progress(), open_stage=open_stage)
     _print(answer, as_json=as_json)
+    for note in answer.notes:
+        sys.stderr.write(f"note: {_safe(note, sys.stderr.encoding)}\n")
     for trouble in answer.troubles:
         sys.stderr.write(f"error: {_safe(str(trouble), sys.stderr.encoding)}\n")
     if answer.interrupted and answer.matrix is not None:
@@ -80,8 +113,8 @@ def _print(answer: Compared, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(answer.matrix.to_json(), ensure_ascii=False, indent=1) + "\n")
         return
     show(answer.matrix, folder=answer.folder)
-    for said in answer.sentences:
-        sys.stdout.write(f"\n{_safe(said, sys.stdout.encoding)}\n")
+    for one in answer.advice:
+        sys.stdout.write(f"\n{_safe(one.text, sys.stdout.encoding)}\n")
     sys.stdout.write(f"\nrecord: {answer.folder}\nreport: {answer.folder}/matrix.html\n")
 
 

@@ -6,11 +6,11 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lab import __version__, events
 from lab.cache import Cache
@@ -18,19 +18,20 @@ from lab.deadline import Deadline
 from lab.engine.alarm import terminate_like_interrupt
 from lab.engine.attempt import Attempt
 from lab.engine.entry import Entry, moving_seconds, open_entries
-from lab.engine.question import Question, Way
-from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError
+from lab.engine.question import READ, Question, Way
+from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UnsupportedError
 from lab.hosts.run_folder import run_folder
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.matrix.tally import exit_code
 from lab.ntfs.foreign import Foreign, admit
 from lab.ntfs.image import NtfsVolume
 from lab.ntfs.specimen import Specimen
-from lab.report.advice import advice
+from lab.report.advice import SCHEMA, Advice, advise
 from lab.report.progress import Progress
 from lab.report.write import write_reports
 from lab.run_record import RecordError, RunRecord, read_matrix
 from lab.scenario.cell import Cell, GuestRequest, HostRequest, KernelRequest, Limits, NtfsRequest
+from lab.scenario.stages import on_stage
 from lab.settings import Settings
 from lab.staging import Stage
 
@@ -50,6 +51,9 @@ _BRING_UP_SECONDS = 600.0
 
 _TRIES = 2
 """When the lab was at fault; the first verdict on the product counts."""
+
+_READING, _WRITING = 2, 6
+"""How often all of a volume is read in a cell: by the driver and for its digest; after writes by readers, too."""
 
 _ROOMY = 20_000
 """Names from which on the probe's document does not fit a guest of 256 MiB."""
@@ -71,7 +75,8 @@ class Compared:
 
     matrix: Matrix | None = None
     folder: Path | None = None
-    sentences: list[str] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     troubles: list[LabError] = field(default_factory=list)
     interrupted: bool = False
 
@@ -97,8 +102,9 @@ def compare(
     with ExitStack() as undo:
         undo.enter_context(terminate_like_interrupt())
         work = undo.enter_context(run_folder(Cache(settings.cache))).fresh_folder("images")
-        answer = Compared()
-        entries = open_entries(asked.images, work, answer.troubles)
+        found = open_entries(asked.images, work, allow_mounted=asked.allow_mounted)
+        answer = Compared(troubles=found.troubles, notes=found.notes)
+        entries = found.entries
         if not entries:
             return answer
         record = undo.enter_context(RunRecord.create(settings.reports, command=command, revision=_revision()))
@@ -143,10 +149,15 @@ class _Run:
         """Name all cells, before anything is tried."""
         self._entries = entries
         for entry in entries:
-            entry.cells = [_cell(entry.name, way, self._asked.host) for way in self._asked.ways]
-        cells = [cell for entry in entries for cell in entry.cells]
-        self._record.planned(cells)
-        self._progress.planned(cells)
+            cells = [
+                _cell(entry.name, way, self._asked.host, operation)
+                for operation in self._asked.operations
+                for way in self._asked.ways
+            ]
+            entry.cells = list(on_stage(cells, self._asked.stage.value))
+        planned = [cell for entry in entries for cell in entry.cells]
+        self._record.planned(planned)
+        self._progress.planned(planned)
 
     def admit(self, work: Path) -> None:
         """Copy every volume and ask the readers; a row that cannot be tried gets its verdicts at once."""
@@ -170,10 +181,12 @@ class _Run:
         if entry.foreign.trouble is not None:
             self._answer.troubles.append(entry.foreign.trouble)
         self._record.append("volume", **entry.foreign.testimony)
-        path = self._testimony(entry)
-        text = json.dumps(entry.foreign.testimony, ensure_ascii=True, indent=1) + "\n"
+        self._keep(self._testimony(entry).relative_to(self._record.folder).as_posix(), entry.foreign.testimony)
+
+    def _keep(self, name: str, document: Mapping[str, Any]) -> None:
+        path = self._record.folder / name
         try:
-            path.write_text(text, encoding="ascii")
+            path.write_text(json.dumps(document, ensure_ascii=True, indent=1) + "\n", encoding="ascii")
         except OSError as broken:
             raise RecordError(f"{path}: cannot be written: {broken.strerror}", hint="is there room?") from broken
 
@@ -199,9 +212,10 @@ class _Run:
         with open_stage(settings, specimens=specimens) as stage:
             self._record.accelerator(stage.accelerator)
             suited = [
-                (_suited(cell, memory, 2 * foreign.specimen.reading_seconds + _BRING_UP_SECONDS), entry)
+                (_suited(cell, memory, foreign.specimen.reading_seconds), entry)
                 for entry, foreign in admitted
                 for cell in entry.cells
+                if not self._pointless(cell, foreign.specimen)
             ]
             # One kernel after the other: each change of it costs another guest.
             kernels = list(dict.fromkeys(cell.axes["kernel"] for cell, _ in suited))
@@ -209,6 +223,13 @@ class _Run:
             stage.plan([cell for cell, _ in suited], Deadline(_PLAN_SECONDS))
             for cell, entry in suited:
                 self._try(stage, cell, self._testimony(entry))
+
+    def _pointless(self, cell: Cell, specimen: Specimen) -> bool:
+        """Whether nothing could be learned from writing: of what nobody can read, nobody can say what it has become."""
+        if cell.axes["operation"] == READ or not specimen.manifest.is_unsure(""):
+            return False
+        self._refuse(cell, UnsupportedError("nobody knows what the volume held before", reason="no-truth"))
+        return True
 
     def _try(self, stage: Stage, cell: Cell, testimony: Path) -> None:
         for number in range(1, _TRIES + 1):
@@ -260,10 +281,11 @@ class _Run:
         answer.folder = self._record.folder
         try:
             answer.matrix = read_matrix(self._record.folder)
-            for entry in self._entries:
-                if entry.foreign is not None and not answer.interrupted:
-                    answer.sentences.append(_sentence(entry.foreign, answer.matrix))
-                    self._record.append("advice", volume=entry.name, text=answer.sentences[-1])
+            if not answer.interrupted:
+                answer.advice += (_advice(each.foreign, answer.matrix) for each in self._entries if each.foreign)
+                for one in answer.advice:
+                    self._record.append("advice", **one.to_json())
+                self._keep("advice.json", {"schema": SCHEMA, "volumes": [one.to_json() for one in answer.advice]})
             self._record.finish(seconds)
             answer.matrix = read_matrix(self._record.folder)
             write_reports(self._record.folder, answer.matrix)
@@ -271,15 +293,15 @@ class _Run:
             answer.troubles.append(trouble)
 
 
-def _sentence(foreign: Foreign, matrix: Matrix) -> str:
+def _advice(foreign: Foreign, matrix: Matrix) -> Advice:
     specimen = foreign.specimen
     cells = [cell for cell in matrix.cells if cell.axes.get("volume") == specimen.name]
-    return advice(specimen.name, specimen.state.value, cells, specimen.doubts)
+    return advise(specimen.name, specimen.state.value, cells, specimen.doubts)
 
 
-def _cell(volume: str, way: Way, host: str) -> Cell:
+def _cell(volume: str, way: Way, host: str, operation: str) -> Cell:
     guest = GuestRequest("ntfs", "trixie", "amd64", KernelRequest(way.kernel), system="probe")
-    request = NtfsRequest(HostRequest("lab", host), guest, way.driver, volume)
+    request = NtfsRequest(HostRequest("lab", host), guest, way.driver, volume, operation)
     axes = {
         "host": host,
         "kernel": way.kernel,
@@ -291,12 +313,13 @@ def _cell(volume: str, way: Way, host: str) -> Cell:
     return Cell(_PATH, name, SCENARIO, "ntfs", axes, request)
 
 
-def _suited(cell: Cell, memory: int, seconds: float) -> Cell:
-    """The cell with the memory and the time that the volumes need."""
+def _suited(cell: Cell, memory: int, reading: float) -> Cell:
+    """The cell with the memory and the time that the volumes need; ``reading`` is for all of one, once."""
     assert isinstance(cell.request, NtfsRequest)  # noqa: S101 - made above
     guest = dataclasses.replace(cell.request.guest, memory=memory)
     request = dataclasses.replace(cell.request, guest=guest)
-    return dataclasses.replace(cell, request=request, limits=Limits(cell=seconds))
+    times = _READING if request.operation == READ else _WRITING
+    return dataclasses.replace(cell, request=request, limits=Limits(cell=times * reading + _BRING_UP_SECONDS))
 
 
 def _revision() -> str:

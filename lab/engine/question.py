@@ -1,4 +1,4 @@
-"""What ``lab ntfs compare`` is asked: which images, and which drivers on which kernels. Pure."""
+"""What ``lab ntfs compare`` is asked: which images, which drivers on which kernels, and what is done. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from pathlib import Path
 from lab.errors import UnknownNameError
 from lab.hosts.embedded.recipe import embedded_versions
 from lab.ntfs.drivers import Driver, DriverKind, drivers
+from lab.ntfs.operations import operations as registered
+from lab.scenario.stages import Stage
 
-__all__ = ["DEFAULT_KERNELS", "Question", "Way", "question", "ways"]
+__all__ = ["DEFAULT_KERNELS", "EVERYTHING", "READ", "Question", "Way", "operations", "question", "ways"]
 
 DEFAULT_KERNELS = ("trixie", "forky")
 """Between them they ship every driver: ntfs3 is in 6.12 and off in 7.2, the new ntfs the other way round."""
+
+READ = "read"
+EVERYTHING = "everything"
+"""The operation that does all others, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,18 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: these images, each by each of these ways, on a host of that Xen version."""
+    """What is asked: these images, each by each of these ways, on a host of that Xen version.
+
+    ``operations`` are what is done to a volume, each to a fresh copy. ``allow_mounted`` also takes a volume that is
+    mounted for writing at this moment. ``stage`` is where the guests run: not on ``host``, if it has none.
+    """
 
     images: tuple[Path, ...]
     ways: tuple[Way, ...]
     host: str
+    operations: tuple[str, ...] = (READ,)
+    allow_mounted: bool = False
+    stage: Stage = Stage.XEN
 
 
 def question(images: Sequence[Path], wanted: Sequence[str], kernels: Sequence[str], host: str) -> Question:
@@ -44,14 +57,24 @@ def question(images: Sequence[Path], wanted: Sequence[str], kernels: Sequence[st
     return Question(tuple(dict.fromkeys(images)), ways(wanted, kernels), host)
 
 
+def operations(wanted: Sequence[str], *, write: bool) -> tuple[str, ...]:
+    """What is done to each volume: it is read, and with ``write`` also written to, or as ``wanted`` names.
+
+    Raises:
+        UnknownNameError: there is no such operation.
+    """
+    named = wanted or ((EVERYTHING,) if write else ())
+    return tuple(registered[name].name for name in dict.fromkeys((READ, *named)))
+
+
 def ways(wanted: Sequence[str], kernels: Sequence[str]) -> tuple[Way, ...]:
-    """Each driver on the first default kernel that ships it; with ``kernels``, every driver on each of them.
+    """Each driver on the first default kernel that has it; with ``kernels``, every driver on each of them.
 
     Raises:
         UnknownNameError: there is no such driver, or no release of that name ships one.
     """
     chosen = [drivers[name] for name in dict.fromkeys(wanted)] or sorted(drivers.values(), key=_kernel_drivers_first)
-    releases = {shipped.release for driver in drivers.values() for shipped in driver.shipped}
+    releases = {release for driver in drivers.values() for release in _releases(driver)}
     for kernel in kernels:
         if kernel not in releases:
             raise UnknownNameError("kernel", kernel, releases)
@@ -65,4 +88,12 @@ def _kernel_drivers_first(driver: Driver) -> tuple[bool, str]:
 
 
 def _home(driver: Driver) -> str:
-    return next((kernel for kernel in DEFAULT_KERNELS if driver.ships_in(kernel)), DEFAULT_KERNELS[0])
+    """A default kernel that has the driver, else the newest that has."""
+    known = _releases(driver)
+    return next((kernel for kernel in DEFAULT_KERNELS if kernel in known), (known or DEFAULT_KERNELS)[-1])
+
+
+def _releases(driver: Driver) -> tuple[str, ...]:
+    """Where it is shipped, or built for, in the order of the registry: the oldest first."""
+    built = driver.built.sources if driver.built else ()
+    return (*(shipped.release for shipped in driver.shipped), *(source.release for source in built))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs.image import NtfsVolume, state_of
+from lab.ntfs.condition import state_of
+from lab.ntfs.image import NtfsVolume
 from lab.ntfs.manifest import Kind, Manifest
-from lab.ntfs.naming import shown
+from lab.ntfs.naming import shown, spelled
+from lab.ntfs.ondisk.mft import Mft
 from lab.ntfs.readers import NoTruthError, Readings, Truth, truth_of
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
@@ -25,7 +29,11 @@ _UNKNOWN = Manifest((), frozenset(), frozenset({""}))
 
 _READER_SECONDS = 60.0
 _BYTES_A_SECOND = 2_000_000
+_RECORDS_A_SECOND = 50
 """What the slowest reader, a process a file, does on a busy machine."""
+
+_MOST_RECORDS = 100_000
+"""More may well be what a broken volume says it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ def labels(images: Iterable[Path]) -> dict[Path, str]:
     named: dict[Path, str] = {}
     pending, depth = list(dict.fromkeys(images)), 1
     while pending:
-        tails = {path: "/".join(path.absolute().parts[-depth:]) for path in pending}
+        tails = {path: spelled(str(Path(*path.absolute().parts[-depth:]))) for path in pending}
         counts = Counter(tails.values())
         alone = [path for path in pending if counts[tails[path]] == 1 or depth >= len(path.absolute().parts)]
         named.update((path, tails[path]) for path in alone)
@@ -63,14 +71,21 @@ def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Fore
         DeadlineError: it was not done in time.
     """
     path = volume.copy(work, deadline)
-    stored = path.stat().st_blocks * 512
     try:
-        truth = truth_of(path, deadline, each=_READER_SECONDS + stored / _BYTES_A_SECOND)
+        truth = truth_of(path, deadline, each=_reading_seconds(path))
     except NoTruthError as unread:
         return _unread(volume, name, path, unread)
     state = State.DAMAGED if volume.fault else state_of(path)
-    specimen = Specimen(name, path, volume.sector, state, truth.manifest, tuple(_doubts(truth)))
+    specimen = Specimen(name, path, volume.sector, state, truth.manifest, (*_moved(volume), *_doubts(truth)))
     return Foreign(specimen, _testimony(specimen, volume, truth.readings))
+
+
+def _reading_seconds(volume: Path) -> float:
+    """For one reader, by what is stored and by how many files there may be."""
+    records = 0
+    with suppress(ImageError, struct.error), Mft.open(volume) as mft:
+        records = min(mft.count, _MOST_RECORDS)
+    return _READER_SECONDS + volume.stat().st_blocks * 512 / _BYTES_A_SECOND + records / _RECORDS_A_SECOND
 
 
 def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError) -> Foreign:
@@ -79,9 +94,14 @@ def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError) -> 
     why = "; ".join(filter(None, (volume.fault, said.removeprefix(f"{volume.place}: "))))
     # A driver is right to refuse what no reader accepts. Where one of them does, nobody can say who is right.
     state = State.UNKNOWN if unread.readings.manifests or not unread.readings.answers else State.DAMAGED
-    specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (f"its whole content: {why}",))
+    specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (*_moved(volume), f"its whole content: {why}"))
     trouble = None if unread.answered else ImageError(said, hint=unread.hint)
     return Foreign(specimen, _testimony(specimen, volume, unread.readings, trouble=said), trouble)
+
+
+def _moved(volume: NtfsVolume) -> Iterator[str]:
+    if volume.mounted:
+        yield f"what changed while it was copied, for it was mounted for writing at {volume.mounted}"
 
 
 def _doubts(truth: Truth) -> Iterator[str]:
@@ -106,8 +126,9 @@ def _testimony(specimen: Specimen, volume: NtfsVolume, readings: Readings, *, tr
     return {
         "schema": SCHEMA,
         "volume": specimen.name,
-        "origin": str(volume.origin),
+        "origin": spelled(str(volume.origin)),
         "offset": volume.offset,
+        "mounted": volume.mounted,
         "state": specimen.state.value,
         "sector": volume.sector,
         "cluster": boot.cluster if boot else None,

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from lab.deadline import Deadline
-from lab.errors import ImageError
+from lab.errors import ImageError, LabError, UsageError
+from lab.ntfs.busy import Machine, locked_for_writing
+from lab.ntfs.container import FORMATS, Raw, raw_of
+from lab.ntfs.naming import spelled
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
-from lab.ntfs.ondisk.volume_information import DIRTY, read_flags
-from lab.ntfs.partitions import partitions
-from lab.ntfs.volumes.recipe import State
-from lab.process import run
+from lab.ntfs.partitions import partition_table
+from lab.ntfs.signature import Kind, recognise
+from lab.ntfs.source import Source, look, reading
+from lab.ntfs.table import Partition
 
-__all__ = ["NtfsVolume", "open_image", "sniff", "state_of"]
+__all__ = ["Disk", "NtfsVolume", "Trouble", "open_image"]
 
 _NTFS = b"NTFS    "
 
 _SPARE_SECTORS = (512, 1024, 2048, 4096)
-
-_MAGIC = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"conectix", "vpc"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"# Disk DescriptorFile", "vmdk"),
-    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
-)
-"""Offset, bytes, and what qemu-img calls the format (docs/interop in QEMU's sources)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +32,8 @@ class NtfsVolume:
     """An NTFS volume at ``offset`` of the raw file or device ``raw``. ``origin`` is the file the user named.
 
     ``room`` is how many bytes there are for it, up to the end of its partition or image. ``boot`` is its boot sector;
-    where that is broken, which ``fault`` then says, it is the spare one, or None if there is none either.
+    where that is broken, which ``fault`` then says, it is the spare one, or None if there is none either. ``mounted``
+    is where it is mounted for writing at this moment.
     """
 
     origin: Path
@@ -52,16 +44,21 @@ class NtfsVolume:
     partition: int = 0
     """0 for a volume that is not in a partition."""
     fault: str = ""
+    mounted: str = ""
 
     @property
     def name(self) -> str:
         """How reports call it: ``disk.img``, or ``disk.img:p2`` for what is in a partition."""
-        return f"{self.origin.name}:p{self.partition}" if self.partition else self.origin.name
+        return spelled(self.origin.name) + self._part
 
     @property
     def place(self) -> str:
         """How messages call it: as :attr:`name`, but with the whole path."""
-        return f"{self.origin}:p{self.partition}" if self.partition else str(self.origin)
+        return spelled(str(self.origin)) + self._part
+
+    @property
+    def _part(self) -> str:
+        return f":p{self.partition}" if self.partition else ""
 
     @property
     def sector(self) -> int:
@@ -80,92 +77,135 @@ class NtfsVolume:
             ImageError: it cannot be read or written.
             DeadlineError: it was not done in time.
         """
-        target = into / f"{self.name.replace(':', '-')}.raw"
-        try:
-            with self.raw.open("rb") as source, target.open("wb") as file:
-                _copy(source, file, self.offset, self.size, deadline)
-        except OSError as broken:
-            if broken.errno is None:  # one of our own family
-                raise
-            raise ImageError(f"{self.origin}: cannot be copied: {broken.strerror}", hint="is there room?") from broken
+        target = into / f"volume{self._part.replace(':', '-')}.raw"
+        with reading(self.raw) as source:
+            try:
+                with target.open("wb") as file:
+                    _copy(source, file, self.offset, self.size, deadline)
+            except OSError as broken:
+                if isinstance(broken, LabError):
+                    raise
+                hint = "free some space in the cache folder, or name another one with LAB_CACHE"
+                raise ImageError(f"{self.place}: cannot be copied: {broken.strerror}", hint=hint) from broken
         return target
 
 
-def sniff(file: BinaryIO) -> str:
-    """What qemu-img calls the format: qcow2, vpc, vhdx, vmdk, vdi, or raw for anything else."""
-    for offset, magic, name in _MAGIC:
-        file.seek(offset)
-        if file.read(len(magic)) == magic:
-            return name
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 512))  # a VHD of fixed size has nothing but a footer
-    return "vpc" if size >= 512 and file.read(8) == b"conectix" else "raw"
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a disk, or with one of its partitions."""
+
+    error: LabError
+    partition: int = 0
 
 
-def open_image(path: Path, work: Path, deadline: Deadline) -> tuple[NtfsVolume, ...]:
-    """The NTFS volumes in ``path``: a raw volume, a whole disk, or either as qcow2, VHD, VHDX, VMDK or VDI.
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What was found in an image. ``troubles`` keep no volume from being tried, ``notes`` are for the reader alone."""
 
-    What is not raw is converted to a copy in the folder ``work``; ``path`` is only ever read. A volume whose boot
-    sector is broken is one all the same, if it still says that it is NTFS, or its spare boot sector does.
+    volumes: tuple[NtfsVolume, ...]
+    troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def open_image(
+    path: Path, work: Path, deadline: Deadline, *, allow_mounted: bool = False, machine: Machine | None = None
+) -> Disk:
+    """The NTFS volumes in ``path``: a raw volume, a whole disk, or either in one of the formats of images.
+
+    What is not there byte for byte is converted to a copy in the folder ``work``; ``path`` is only ever read. A volume
+    whose boot sector is broken is one all the same, if it still says that it is NTFS, or its spare boot sector does.
+    Without ``allow_mounted``, one that is mounted for writing is a trouble and no volume.
 
     Raises:
-        ImageError: missing, empty, truncated, or without NTFS.
+        UsageError: there is no such file, it cannot be an image, or another program is writing to it.
+        ImageError: it cannot be read, is truncated or not whole, or holds no NTFS.
         MissingToolError: qemu-img is needed and not installed.
         DeadlineError: the conversion was not done in time.
     """
-    try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) and not stat.S_ISBLK(os.fstat(file.fileno()).st_mode):
-                raise ImageError(f"{path}: neither a file nor a block device")
-            size, form = file.seek(0, os.SEEK_END), sniff(file)
-    except OSError as broken:
-        if broken.errno is None:  # one of our own family
-            raise
-        raise ImageError(f"{path}: {broken.strerror}") from broken
-    if not size:
-        raise ImageError(f"{path}: empty: 0 bytes", hint="was it copied whole?")
-    raw = path if form == "raw" else _convert(path, form, work, deadline)
-    with raw.open("rb") as file:
-        found = tuple(_volumes(file, path, raw))
-    if not found:
-        raise ImageError(
-            f"{path}: no NTFS volume in {size} bytes ({form}), neither at its start nor in a partition",
-            hint="name a raw volume, a whole disk, or a qcow2, vhd, vhdx, vmdk or vdi image",
-        )
-    return found
+    source = look(path)
+    if locked_for_writing(path):
+        raise UsageError(f"{spelled(str(path))}: a QEMU has it open for writing", hint="shut it down, or name a copy")
+    raw = raw_of(source, work, deadline)
+    with reading(raw.path) as file:
+        disk = _disk(file, source, raw)
+    return _unless_mounted(disk, machine or Machine(), allow_mounted=allow_mounted) if raw.path == path else disk
 
 
-def state_of(volume: Path) -> State:
-    """The state of a raw volume as far as its flags tell; damaged if they cannot be read."""
-    try:
-        return State.DIRTY if read_flags(volume) & DIRTY else State.CLEAN
-    except ImageError:
-        return State.DAMAGED
-
-
-def _convert(path: Path, form: str, work: Path, deadline: Deadline) -> Path:
-    target = work / f"{path.name}.whole.raw"  # not what a copy of its volume in the same folder is called
-    said = run("qemu-img", "convert", "-f", form, "-O", "raw", path, target, deadline=deadline)
-    if not said:
-        raise ImageError(f"{path}: qemu-img cannot convert it from {form}: {_said(said.stderr)}", hint="is it whole?")
-    return target
-
-
-def _said(stderr: bytes) -> str:
-    return stderr.decode("utf-8", "backslashreplace").strip().partition("\n")[0]
-
-
-def _volumes(file: BinaryIO, origin: Path, raw: Path) -> Iterator[NtfsVolume]:
-    size = file.seek(0, os.SEEK_END)
-    whole = _volume(file, NtfsVolume(origin, raw, 0, size))
+def _disk(file: BinaryIO, source: Source, raw: Raw) -> Disk:
+    whole = _volume(file, NtfsVolume(source.path, raw.path, 0, raw.size))
     if whole is not None:
-        yield whole
-        return
-    for partition in partitions(file):
-        room = min(size - partition.offset, partition.size)
-        found = _volume(file, NtfsVolume(origin, raw, partition.offset, room, partition=partition.number))
-        if found is not None:
-            yield found
+        return Disk((whole,))
+    place = spelled(str(source.path))
+    table = partition_table(file, raw.size, source.sector)
+    kind = recognise(file, 0, raw.size)
+    if table is None or (kind is not None and not table.faults and not table.partitions):
+        raise _no_ntfs(place, raw, kind)
+    found = [
+        _Part.of(file, source.path, raw, partition) for partition in table.partitions if partition.offset < raw.size
+    ]
+    faults = [Trouble(ImageError(f"{place}+{one.at:#x}: {one.what}", hint=_MEND)) for one in table.faults]
+    volumes = tuple(part.volume for part in found if part.volume is not None)
+    troubles = (*faults, *(part.trouble for part in found if part.trouble is not None))
+    others = ", ".join(f"p{part.number} is {part.what}" for part in found if part.what)
+    if not volumes and not troubles:
+        if kind is not None:
+            raise _no_ntfs(place, raw, kind)
+        raise ImageError(f"{place}: no NTFS volume in its partitions ({table.form}): {others}", hint=_WOULD_DO)
+    notes = [f"{place}: {note}" for note in table.notes]
+    notes += [f"{place}: no NTFS: {others}"] if others else []
+    return Disk(volumes, troubles, tuple(notes))
+
+
+_WOULD_DO = f"name a raw volume, a whole disk, or either as {FORMATS}"
+_MEND = "the other partitions are tried; `sfdisk --verify` on a copy says more"
+
+
+def _no_ntfs(place: str, raw: Raw, kind: Kind | None) -> ImageError:
+    if kind is not None:
+        return ImageError(f"{place}: {kind.sentence}", hint=kind.hint or _WOULD_DO)
+    where = "neither at its start nor in a partition"
+    return ImageError(f"{place}: no NTFS volume in {raw.size} bytes ({raw.form}), {where}", hint=_WOULD_DO)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A partition once it was looked at: a volume, a trouble, or ``what`` it is instead."""
+
+    number: int
+    volume: NtfsVolume | None = None
+    trouble: Trouble | None = None
+    what: str = ""
+
+    @classmethod
+    def of(cls, file: BinaryIO, origin: Path, raw: Raw, partition: Partition) -> _Part:
+        number, room = partition.number, min(raw.size - partition.offset, partition.size)
+        bare = NtfsVolume(origin, raw.path, partition.offset, room, partition=number)
+        try:
+            volume = _volume(file, bare)
+        except ImageError as broken:
+            return cls(number, trouble=Trouble(broken, number))
+        if volume is not None:
+            return cls(number, volume)
+        kind = recognise(file, partition.offset, room)
+        if kind is not None and kind.hides:
+            return cls(number, trouble=Trouble(ImageError(f"{bare.place}: {kind.sentence}", hint=kind.hint), number))
+        if partition.end > raw.size:
+            said = f"{bare.place}: truncated: it ends at byte {partition.end}, and the disk has {raw.size}"
+            return cls(number, trouble=Trouble(ImageError(said, hint="copy it again, whole")))
+        return cls(number, what=kind.name if kind else "nothing known")
+
+
+def _unless_mounted(disk: Disk, machine: Machine, *, allow_mounted: bool) -> Disk:
+    volumes, troubles = list[NtfsVolume](), list(disk.troubles)
+    for volume in disk.volumes:
+        point = spelled(machine.mounted_for_writing(volume.origin, volume.offset))
+        if point and not allow_mounted:
+            said = f"{volume.place}: mounted for writing at {point}: what is in it changes while it is copied"
+            hint = "unmount it, or mount it read-only; --allow-mounted takes it as it is, half-written or not"
+            troubles.append(Trouble(UsageError(said, hint=hint), volume.partition))
+            continue
+        volumes.append(replace(volume, mounted=point))
+    return replace(disk, volumes=tuple(volumes), troubles=tuple(troubles))
 
 
 def _volume(file: BinaryIO, bare: NtfsVolume) -> NtfsVolume | None:
@@ -178,7 +218,7 @@ def _volume(file: BinaryIO, bare: NtfsVolume) -> NtfsVolume | None:
         return None
     file.seek(bare.offset)
     first, spare = file.read(BOOT_BYTES), _spare(file, bare)
-    if first[3:11] != _NTFS and (spare is None or not _has_records(file, bare.offset, spare)):
+    if first[3:11] != _NTFS and not _lost_its_boot_sector(file, bare, spare):
         return None
     try:
         boot = Boot.parse(first, place=bare.place)
@@ -206,10 +246,15 @@ def _spare(file: BinaryIO, bare: NtfsVolume) -> Boot | None:
     return None
 
 
-def _has_records(file: BinaryIO, offset: int, boot: Boot) -> bool:
-    """Whether $MFT or its mirror is where ``boot`` says: a spare boot sector alone outlives a new file system."""
-    for cluster in (boot.mft_cluster, boot.mirror_cluster):
-        file.seek(offset + cluster * boot.cluster)
+def _lost_its_boot_sector(file: BinaryIO, bare: NtfsVolume, spare: Boot | None) -> bool:
+    """Whether it is NTFS by its spare boot sector; $MFT or its mirror must be where that says.
+
+    Both outlive a new file system, for it need not be as large, nor write everywhere: then it is that one.
+    """
+    if spare is None or recognise(file, bare.offset, bare.room) is not None:
+        return False
+    for cluster in (spare.mft_cluster, spare.mirror_cluster):
+        file.seek(bare.offset + cluster * spare.cluster)
         if file.read(4) == b"FILE":
             return True
     return False

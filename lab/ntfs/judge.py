@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.ntfs.difference import Difference, diff
-from lab.ntfs.kernel_log import crash_in, hang_in
+from lab.ntfs.judge_mount import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
 from lab.ntfs.manifest import Feature, Manifest
-from lab.ntfs.naming import shown
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.volumes.recipe import State
-from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
+from lab.verdict import Check, Finding, Outcome, Verdict
 
 __all__ = ["CHECKS", "differences", "judge"]
 
@@ -26,16 +25,6 @@ CHECKS: Mapping[str, frozenset[str]] = {
     "metadata": frozenset({"ea", "reparse-data", "security", "object-id", "short-name", "name-count"}),
 }
 """Which check each kind of difference breaks; one in a named stream breaks ``streams`` instead."""
-
-_MAY_REFUSE: Mapping[State, frozenset[str]] = {
-    State.CLEAN: frozenset(),
-    State.UNKNOWN: frozenset(),
-    State.DIRTY: frozenset({"rw"}),
-    State.HIBERNATED: frozenset({"rw"}),
-    State.UNCLEAN_LOG: frozenset({"rw"}),
-    State.DAMAGED: frozenset({"ro", "rw"}),
-}
-"""The ways of mounting that a driver is right to refuse, by the state of the volume."""
 
 
 def differences(manifest: Manifest, observation: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -58,86 +47,20 @@ def judge(manifest: Manifest, state: State, observation: Mapping[str, Any], *, l
     """
     seen = Observation.parse(observation)
     lines = (*log, *seen.kernel_log)
-    sick = _crash_or_hang(seen, lines)
+    sick = crash_or_hang(seen, lines)
     if sick is not None:
         return sick
     if seen.mount is None:
-        return _trouble(seen, seen.trouble or f"the probe ended ({seen.ended}) before it mounted anything")
-    checks = [_log_check(lines)]
+        return trouble(seen, seen.trouble or f"the probe ended ({seen.ended}) before it mounted anything")
+    checks = [log_check(lines)]
     if not seen.mount.ok:
-        return _not_mounted(seen, seen.mount, state, checks)
+        return not_mounted(seen, seen.mount, state, checks)
     if seen.ended != "complete":
-        return _trouble(seen, seen.trouble or f"the probe ended: {seen.ended}")
-    checks += _mount_checks(seen, seen.mount)
+        return trouble(seen, seen.trouble or f"the probe ended: {seen.ended}")
+    checks += mount_checks(seen, seen.mount)
     if observation.get("operation") == "mount":
         return _of_mount(seen, seen.mount, state, checks)
     return _of_unknown(seen, checks) if manifest.is_unsure("") else _of_content(seen, manifest, state, checks)
-
-
-def _crash_or_hang(seen: Observation, lines: Sequence[str]) -> Verdict | None:
-    crash, hang = crash_in(lines), hang_in(lines)
-    if crash or (seen.ended == "died" and seen.kind == "kernel"):
-        reason = crash or f"the kernel killed the reader during {seen.last_step or 'its start'}"
-        return _failed(seen, Finding.CRASH, reason, Check("kernel-log", Outcome.FAIL, "no oops", reason))
-    if seen.signal:  # after which every name fails, loudly: that must not count as an error on a damaged file
-        reason = f"{seen.driver} was ended by signal {seen.signal}"
-        return _failed(seen, Finding.CRASH, reason, Check("program-lives", Outcome.FAIL, "until it is told", reason))
-    if hang or seen.ended == "deadline":
-        reason = f"no answer from the driver during: {shown(seen.last_step)}" + (f"; {hang}" if hang else "")
-        return _failed(seen, Finding.HANG, reason, Check("mounted", Outcome.FAIL, "an answer in time", reason))
-    return None
-
-
-def _failed(seen: Observation, finding: Finding, reason: str, check: Check) -> Verdict:
-    return Verdict(FINDING_OUTCOMES[finding], f"{finding.value}: {reason}", (check,), finding, facts=seen.facts)
-
-
-def _trouble(seen: Observation, reason: str) -> Verdict:
-    return Verdict(Outcome.ERROR, f"probe: {reason}", facts=seen.facts)
-
-
-def _log_check(lines: Sequence[str]) -> Check:
-    warning = next((line for line in lines if "WARNING: " in line and " at " in line), "")
-    return Check.that(
-        "kernel-log", not warning, expected="no oops, no warning", observed=warning or f"{len(lines)} lines"
-    )
-
-
-def _not_mounted(seen: Observation, mount: Mount, state: State, checks: list[Check]) -> Verdict:
-    said = mount.text.strip().replace("\n", " / ")
-    if mount.cause == "no-device":
-        return _trouble(seen, f"the device is not there: {said}")
-    if mount.cause == "no-driver":
-        said = "; ".join(filter(None, (said, seen.facts.get("loading"))))
-        reason = f"driver-not-in-kernel: {seen.driver} is not in {seen.facts['kernel_version']} ({said})"
-        if seen.kind == "fuse":
-            reason = f"driver-not-installed: {seen.driver} ({said})"
-        return Verdict(Outcome.UNSUPPORTED, reason, (), None, facts=seen.facts)
-    asked = "rw" if "rw" in seen.options_asked else "ro"
-    right = asked in _MAY_REFUSE[state]
-    outcome = Outcome.PASS if right else Outcome.UNSUPPORTED
-    expected = f"refused or mounted, for the volume is {state.value}" if right else "mounted"
-    checks = [Check("mounted", outcome, expected, f"refused: {said}"), *checks]
-    return Verdict(
-        outcome, f"refused ({asked}, {state.value} volume): {said}", tuple(checks), Finding.REFUSED, facts=seen.facts
-    )
-
-
-def _mount_checks(seen: Observation, mount: Mount) -> list[Check]:
-    expected = {"fuse", "fuseblk"} if seen.kind == "fuse" else {seen.type_asked}
-    checks = [
-        Check("mounted", Outcome.PASS, "mounted", f"{mount.type}, {','.join(mount.options)}"),
-        Check.that(
-            "type-in-force", mount.type in expected, expected=" or ".join(sorted(expected)), observed=mount.type
-        ),
-    ]
-    if "ro" in seen.options_asked:
-        checks.append(
-            Check.that("read-only-in-force", mount.read_only, expected="ro", observed=",".join(mount.options))
-        )
-        if seen.device is not None:
-            checks.append(Check.equal("volume-unchanged", *seen.device))
-    return checks
 
 
 def _content_checks(
@@ -209,7 +132,7 @@ def _of_mount(seen: Observation, mount: Mount, state: State, checks: Sequence[Ch
         return _verdict(
             seen, Finding.DAMAGED if _was_written(broken) else Finding.DEGRADED, Outcome.FAIL, checks, broken
         )
-    return _sound(seen, mount, state, checks)
+    return sound(seen, mount, state, checks)
 
 
 def _of_unknown(seen: Observation, checks: Sequence[Check]) -> Verdict:
@@ -243,7 +166,7 @@ def _of_content(seen: Observation, manifest: Manifest, state: State, before: Seq
     told = [check for check in checks if check.name == "read-errors"]
     if told:
         return _verdict(seen, Finding.DEGRADED, Outcome.PASS, checks, told)
-    return _sound(seen, seen.mount or Mount(ok=True), state, checks)
+    return sound(seen, seen.mount or Mount(ok=True), state, checks)
 
 
 def _was_written(broken: Sequence[Check]) -> bool:
@@ -255,12 +178,3 @@ def _verdict(
 ) -> Verdict:
     reason = f"{finding.value}: " + "; ".join(f"{check.name}: {check.observed}" for check in broken)
     return Verdict(outcome, reason, tuple(checks), finding, facts=seen.facts)
-
-
-def _sound(seen: Observation, mount: Mount, state: State, checks: Sequence[Check]) -> Verdict:
-    if "rw" in seen.options_asked and mount.read_only:
-        right = "rw" in _MAY_REFUSE[state]
-        outcome = Outcome.PASS if right else Outcome.UNSUPPORTED
-        reason = f"read-only: asked for rw, got ro ({state.value} volume)"
-        return Verdict(outcome, reason, tuple(checks), Finding.READ_ONLY, facts=seen.facts)
-    return Verdict(Outcome.PASS, "", tuple(checks), Finding.CORRECT, facts=seen.facts)

@@ -1,5 +1,6 @@
-# ruff: noqa: PTH103, PTH110, PTH112, PTH115, PTH118, PTH123 - names on a volume are bytes, which pathlib does not take
-"""Mount an NTFS volume inside a guest, read every byte, and say what was seen, as one JSON document.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH115, PTH118, PTH119, PTH123, PTH211
+# names on a volume are bytes, which pathlib does not take
+"""Mount an NTFS volume inside a guest, read every byte, and say what was seen, as one JSON document; or change it too.
 
 This one file is copied into a guest and run there as root: standard library only, Python 3.9 and later, nothing of
 the lab imported (which is why it is longer than the lab's other modules). Kernel drivers are mounted by mount(2)
@@ -8,7 +9,11 @@ and streams what it sees; the parent keeps the time and writes the document even
 or died in it.
 
     python3 probe.py mount-and-read --driver ntfs3 --device /dev/xvdb --options ro --at /mnt
+    python3 probe.py operate --steps @steps.json --driver ntfs3 --device /dev/xvdb --options rw --again ro --at /mnt
     python3 probe.py serve --port 7079
+
+To operate is to mount for writing, do the steps one after the other whatever becomes of each, unmount, drop what is
+cached, and mount again with the same driver to read all of it.
 
 As a server it stays, and does each request (a line of JSON: ``words`` as on the command line) in a process of its own,
 forked from it: under emulation that saves the second or two that Python takes to start.
@@ -49,6 +54,8 @@ LOOP_CONFIGURE, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82  # linux
 LOOP_CONFIG = "<II3Q2Q4I64x64x32x16x64x"  # struct loop_config: fd, block size, struct loop_info64, 8 spare words
 LOOP_READ_ONLY = 1
 BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
+FITRIM, FS_IOC_SETFSLABEL = 0xC0185879, 0x41009432  # linux/fs.h: struct fstrim_range; char[256]
+NOT_HERE = (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system says of an ioctl that it does not know
 MNT_DETACH = 2
 STEP_BYTES = 65536
 FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "sync": 16, "noatime": 1024, "nodiratime": 2048}
@@ -140,9 +147,11 @@ def mount_in_force(at: str, mountinfo: str = "/proc/self/mountinfo") -> dict[str
     return found
 
 
-def module_facts(name: str) -> dict[str, Any]:
-    """Version and source version of a loaded module, where it has them."""
-    facts = {"name": name, "loaded": os.path.isdir("/sys/module/" + name)}
+def module_facts(name: str, built: dict[str, str] | None = None) -> dict[str, Any]:
+    """Version and source version of a loaded module, where it has them; ``built`` is what it ought to be."""
+    facts: dict[str, Any] = {"name": name, "loaded": os.path.isdir("/sys/module/" + name)}
+    if built:
+        facts["built"] = built
     for key in ("version", "srcversion", "taint"):
         with contextlib.suppress(OSError), open(f"/sys/module/{name}/{key}") as file:
             facts[key] = file.read().strip()
@@ -159,41 +168,92 @@ def program_facts(program: str) -> dict[str, Any]:
     return {"name": program, "version": lines[0] if lines else ""}
 
 
-def load(modules: list[str], files: list[str], report: Report) -> None:
-    """Load modules by name and by file. That one cannot be loaded is a fact; the mount will tell whether it matters."""
+def load(modules: list[str], report: Report) -> None:
+    """Load modules by name. That one cannot be loaded is a fact; the mount will tell whether it matters."""
     # To start a program that finds its work done takes half a second under emulation.
     absent = [name for name in modules if not os.path.isdir("/sys/module/" + name.replace("-", "_"))]
-    for words in [["modprobe", name] for name in absent] + [["insmod", file] for file in files]:
+    for name in absent:
         try:
-            said = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            said = call("modprobe", name)
         except OSError as broken:
-            report.error(words[-1].encode(), words[0], broken)
+            report.error(name.encode(), "modprobe", broken)
             continue
-        if said.returncode:
-            lines = said.stdout.decode("utf-8", "replace").strip()
-            report.say(error={"path": words[-1], "operation": words[0], "errno": None, "text": lines})
+        if said:
+            report.say(error={"path": name, "operation": "modprobe", "errno": None, "text": said})
+
+
+def call(*words: str) -> str:
+    """Run a program; empty, or why it failed.
+
+    Raises:
+        OSError: there is no such program.
+    """
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if not done.returncode:
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() or f"status {done.returncode}"
+
+
+def built_facts(files: list[str]) -> dict[str, str]:
+    """What lies beside a module that was compiled for this kernel: of what it was made, and its srcversion."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError), open(f"{file}.json") as facts:
+            found: dict[str, str] = json.load(facts)
+            return found
+    return {}
+
+
+def exchange(others: list[str], files: list[str], report: Report) -> None:
+    """Have these files loaded, and nothing else of their names: what is not theirs is unloaded.
+
+    That a file is not there is a refusal: it was not compiled for this kernel. mount(2) must not even be tried then,
+    since it would load whatever else registers the type.
+    """
+    built = built_facts(files)
+    if files and not built:
+        raise Refusal(operation="insmod", cause="no-driver", errno=None, text=f"{files[0]} is not there")
+    for name in others:
+        there = module_facts(name)
+        if there["loaded"] and there.get("srcversion") != built.get("srcversion"):
+            report.step("rmmod", name.encode())
+            said = call("rmmod", name)
+            if said:
+                raise RuntimeError(f"rmmod {name}: {said}")
+    for file in files:
+        name = os.path.basename(file).partition(".")[0].replace("-", "_")
+        if not module_facts(name)["loaded"]:
+            report.step("insmod", file.encode())
+            said = call("insmod", file)
+            if said:
+                raise RuntimeError(f"insmod {file}: {said}")
 
 
 @contextlib.contextmanager
-def loop_device(part: str, sector: int) -> Iterator[str]:
-    """A read-only loop device for ``part`` (PATH:OFFSET:SIZE, in bytes) whose sectors are as large as asked.
+def loop_device(part: str, sector: int, *, write: bool = False) -> Iterator[str]:
+    """A loop device for ``part`` (PATH:OFFSET:SIZE, in bytes) whose sectors are as large as asked; read-only unless
+    it is to be written. What was written is on the disk behind it at the end.
 
     If something still holds it at the end, the kernel takes it away when that lets go (loop(4), autoclear aside).
     """
     path, offset, size = part.rsplit(":", 2)
     if not os.path.isdir("/sys/module/loop"):
         subprocess.run(["modprobe", "loop"], check=False)
-    backing = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    access = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
+    backing = os.open(path, access)
     try:
         with open("/dev/loop-control", "rb", buffering=0) as control:
             name = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
-        device = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        device = os.open(name, access)
         try:
-            limits = (0, 0, 0, int(offset), int(size), 0, 0, 0, LOOP_READ_ONLY)
+            limits = (0, 0, 0, int(offset), int(size), 0, 0, 0, 0 if write else LOOP_READ_ONLY)
             fcntl.ioctl(device, LOOP_CONFIGURE, struct.pack(LOOP_CONFIG, backing, sector, *limits))
             try:
                 yield name
             finally:
+                if write:
+                    with contextlib.suppress(OSError):
+                        os.fsync(device)
+                        os.fsync(backing)
                 with contextlib.suppress(OSError):
                     fcntl.ioctl(device, LOOP_CLR_FD)
         finally:
@@ -248,19 +308,24 @@ def mount(args: argparse.Namespace, report: Report) -> subprocess.Popen[bytes] |
     """Mount as asked; the daemon, where there is one."""
     if args.kind == "fuse":
         return mount_fuse(args, report)
+    exchange(args.rmmod, args.insmod, report)
+    # Now, too: of a driver that crashes or hangs nothing is heard later.
+    report.say(fact={"module": module_facts(args.type, built_facts(args.insmod))})
     mount_kernel(args)
     return None
 
 
-def unmount(args: argparse.Namespace, daemon: subprocess.Popen[bytes] | None, report: Report) -> None:
-    """Unmount and, for FUSE, wait until the daemon has written all and gone."""
+def unmount(args: argparse.Namespace, daemon: subprocess.Popen[bytes] | None, report: Report) -> int:
+    """Unmount and, for FUSE, wait until the daemon has written all and gone; its status."""
     report.step("unmount", args.at.encode())
     if LIBC.umount2(args.at.encode(), 0):
         number = ctypes.get_errno()
         report.error(args.at.encode(), "unmount", OSError(number, os.strerror(number)))
         LIBC.umount2(args.at.encode(), MNT_DETACH)
+    status = 0 if daemon is None else daemon.wait()
     if daemon is not None:
-        report.say(fact={"daemon_status": daemon.wait()})
+        report.say(fact={"daemon_status": status})
+    return status
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -316,6 +381,10 @@ def look(root: bytes, path: bytes, report: Report, streams: str, *, more: bool =
         "mode": state.st_mode,
         "links": state.st_nlink,
     }
+    if state.st_uid or state.st_gid:
+        entry["owner"] = [state.st_uid, state.st_gid]
+    if state.st_rdev:
+        entry["device"] = state.st_rdev
     if kind == "file":
         entry["size"] = state.st_size
         entry.update(attempt(report, path, "read", lambda: read_file(whole, state.st_size)) or {})
@@ -487,12 +556,248 @@ def fingerprint(device: str) -> str:
             whole.update(chunk)
 
 
+# --- changing -------------------------------------------------------------------------------------------------------
+
+
+def generated(seed: str, length: int, form: str = "noise") -> bytes:
+    """As ``Extent.bytes`` in lab/ntfs/volumes/content.py: a test holds the two together."""
+    if form == "noise":
+        return hashlib.shake_256(seed.encode()).digest(length)
+    word = hashlib.sha256(seed.encode()).hexdigest()[:12]
+    count = length // 64 + 1
+    return "".join(
+        f"{number:08x} {word} the same words on every line but one number\n" for number in range(count)
+    ).encode()[:length]
+
+
+def encoded(name: str) -> bytes:
+    """What :func:`text` undoes."""
+    for errors in ("strict", "surrogatepass"):
+        with contextlib.suppress(UnicodeEncodeError):
+            return name.encode("utf-8", errors)
+    return name.encode("utf-8", "surrogateescape")
+
+
+class Step:
+    """One thing to do: ``do`` says what, ``path`` to what; the rest of its words depend on that."""
+
+    def __init__(self, root: bytes, words: dict[str, Any]) -> None:
+        self.root = root
+        self.words = words
+        self.path = self.at("path")
+
+    def at(self, key: str) -> bytes:
+        return os.path.join(self.root, encoded(self.words[key]))
+
+    def number(self, key: str, default: int = 0) -> int:
+        return int(self.words.get(key, default))
+
+    def content(self) -> bytes:
+        return generated(self.words["seed"], self.words["length"], self.words.get("form", "noise"))
+
+    @contextlib.contextmanager
+    def opened(self, flags: int) -> Iterator[int]:
+        """The file, closed at the end; that may fail too, as where it is only then that there is no room."""
+        fd = os.open(self.path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            yield fd
+            if self.words.get("sync"):
+                os.fsync(fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            raise
+        os.close(fd)
+
+
+def put(fd: int, raw: bytes, offset: int | None, piece: int) -> None:
+    """Write all of it, at most ``piece`` bytes a call; without an offset where the file stands."""
+    done, view = 0, memoryview(raw)
+    while done < len(raw):
+        some = view[done : done + (piece or len(raw))]
+        written = os.write(fd, some) if offset is None else os.pwrite(fd, some, offset + done)
+        if not written:
+            raise OSError(errno.EIO, "nothing was written, without an error")
+        done += written
+
+
+def do_create(step: Step) -> None:
+    with step.opened(os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+        if step.words.get("length"):
+            put(fd, step.content(), None, step.number("piece"))
+
+
+def do_write(step: Step) -> None:
+    with step.opened(os.O_WRONLY) as fd:
+        put(fd, step.content(), step.number("offset"), step.number("piece"))
+
+
+def do_append(step: Step) -> None:
+    with step.opened(os.O_WRONLY | os.O_APPEND) as fd:
+        put(fd, step.content(), None, step.number("piece"))
+
+
+def do_map(step: Step) -> None:
+    """Write through memory; what is written must lie inside the file."""
+    offset, raw = step.number("offset"), step.content()
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    with step.opened(os.O_RDWR) as fd, mmap.mmap(fd, offset + len(raw) - start, offset=start) as memory:
+        memory[offset - start :] = raw
+        memory.flush()
+
+
+def do_truncate(step: Step) -> None:
+    os.truncate(step.path, step.number("size"))
+
+
+def do_fallocate(step: Step) -> None:
+    with step.opened(os.O_RDWR) as fd:
+        ctypes.set_errno(0)
+        place = (ctypes.c_int64(step.number("offset")), ctypes.c_int64(step.number("length")))
+        if LIBC.fallocate64(fd, step.number("mode"), *place):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+
+def do_times(step: Step) -> None:
+    """Nanoseconds since 1970."""
+    os.utime(step.path, ns=(step.number("accessed"), step.number("modified")), follow_symlinks=False)
+
+
+def do_lookup(step: Step) -> bool:
+    """Whether one name means what another one means."""
+    return os.lstat(step.path).st_ino == os.lstat(step.at("like")).st_ino
+
+
+def do_setxattr(step: Step) -> None:
+    value = bytes.fromhex(step.words["value"]) if "value" in step.words else step.content()
+    os.setxattr(step.path, step.words["name"], value, follow_symlinks=False)
+
+
+def on_root(step: Step, action: Callable[[int], object]) -> None:
+    fd = os.open(step.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        action(fd)
+    finally:
+        os.close(fd)
+
+
+def do_trim(step: Step) -> int:
+    """How many bytes the driver says it has trimmed."""
+    span = bytearray(struct.pack("<QQQ", 0, (1 << 64) - 1, 0))
+    on_root(step, lambda fd: fcntl.ioctl(fd, FITRIM, span))
+    return int(struct.unpack("<QQQ", span)[1])
+
+
+def do_label(step: Step) -> str:
+    """By ioctl, or where ntfs3 has it: /proc/fs/ntfs3/DEVICE/label. Says by which."""
+    label = encoded(step.words["label"])
+    try:
+        on_root(step, lambda fd: fcntl.ioctl(fd, FS_IOC_SETFSLABEL, label.ljust(256, b"\0")))
+    except OSError as broken:
+        in_force = mount_in_force(os.fsdecode(step.root)) or {"type": "", "source": ""}
+        place = f"/proc/fs/{in_force['type']}/{os.path.basename(in_force['source'])}/label"
+        if broken.errno not in NOT_HERE or not os.path.exists(place):
+            raise
+        with open(place, "wb", buffering=0) as file:
+            file.write(label)
+        return "proc"
+    return "ioctl"
+
+
+DO: dict[str, Callable[[Step], object]] = {
+    "append": do_append,
+    "chmod": lambda step: os.chmod(step.path, step.number("mode")),
+    "chown": lambda step: os.chown(step.path, step.number("uid"), step.number("gid"), follow_symlinks=False),
+    "create": do_create,
+    "fallocate": do_fallocate,
+    "label": do_label,
+    "link": lambda step: os.link(step.path, step.at("to"), follow_symlinks=False),
+    "lookup": do_lookup,
+    "map": do_map,
+    "mkdir": lambda step: os.mkdir(step.path),
+    "mknod": lambda step: os.mknod(step.path, step.number("mode"), step.number("device")),
+    "removexattr": lambda step: os.removexattr(step.path, step.words["name"], follow_symlinks=False),
+    "rename": lambda step: os.rename(step.path, step.at("to")),
+    "rmdir": lambda step: os.rmdir(step.path),
+    "setxattr": do_setxattr,
+    "symlink": lambda step: os.symlink(encoded(step.words["target"]), step.path),
+    "times": do_times,
+    "trim": do_trim,
+    "truncate": do_truncate,
+    "unlink": lambda step: os.unlink(step.path),
+    "write": do_write,
+}
+
+
+def take(root: bytes, words: dict[str, Any]) -> dict[str, Any]:
+    """One step, and what came of it: nothing, a ``value``, or an ``errno`` and its ``text``."""
+    try:
+        value = DO[words["do"]](Step(root, words))
+    except OSError as broken:
+        return {"errno": broken.errno, "text": broken.strerror or str(broken)}
+    except ValueError as broken:  # mmap(2) of more than the file holds
+        return {"errno": errno.EINVAL, "text": str(broken)}
+    return {} if value is None else {"value": value}
+
+
+def change(args: argparse.Namespace, report: Report) -> None:
+    """All steps, and the clock before and after."""
+    root = os.fsencode(args.at)
+    report.say(fact={"began": time.time_ns()})
+    for words in args.steps:
+        report.step(words["do"], encoded(words["path"]))
+        report.say(step=take(root, words))
+    report.step("sync", root)
+    with contextlib.suppress(OSError):
+        on_root(Step(root, {"path": ""}), LIBC.syncfs)
+        space = os.statvfs(root)
+        report.say(fact={"free": space.f_bfree * space.f_frsize, "capacity": space.f_blocks * space.f_frsize})
+    report.say(fact={"in_force_after": mount_in_force(args.at)})
+
+
+def forget(path: str) -> None:
+    """Write out what is cached of a device or a file, and drop it."""
+    with open(path, "rb", buffering=0) as file:
+        os.fsync(file.fileno())
+        if stat.S_ISBLK(os.fstat(file.fileno()).st_mode):
+            fcntl.ioctl(file.fileno(), BLKFLSBUF, 0)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def operate(args: argparse.Namespace, daemon: subprocess.Popen[bytes] | None, report: Report) -> None:
+    """Change what is mounted, unmount it, and read it back."""
+    change(args, report)
+    status = unmount(args, daemon, report)
+    report.say(fact={"ended_writing": time.time_ns()})
+    if not status:
+        read_back(args, report)
+
+
+def read_back(args: argparse.Namespace, report: Report) -> None:
+    """Everything once more, from the disk: by the same driver, which knows nothing any more."""
+    for path in filter(None, (args.device, args.part and args.part.rsplit(":", 2)[0])):
+        report.step("flush", path.encode())
+        forget(path)
+    again = argparse.Namespace(**dict(vars(args), options=args.again))
+    report.step("mount again", args.at.encode())
+    start = time.monotonic()
+    try:
+        daemon = mount(again, report)
+    except Refusal as refusal:
+        report.say(fact={"remount": dict(refusal.facts, ok=False, seconds=time.monotonic() - start)})
+        return
+    report.say(fact={"remount": dict(mount_in_force(args.at) or {}, ok=True, seconds=time.monotonic() - start)})
+    walk(os.fsencode(args.at), report, args.streams, more=args.metadata)
+    unmount(again, daemon, report)
+
+
 # --- the child: does it ---------------------------------------------------------------------------------------------
 
 
 def observe(args: argparse.Namespace, report: Report) -> None:
     """The whole operation, reported as it goes."""
-    load(args.modules, args.insmod, report)
+    load(args.modules, report)
     if args.kind == "fuse":
         report.say(fact={"program": program_facts(args.program)})
     if args.fingerprint:
@@ -511,14 +816,21 @@ def observe(args: argparse.Namespace, report: Report) -> None:
     else:
         in_force = mount_in_force(args.at) or {}
         report.say(fact={"mount": dict(in_force, ok=True, seconds=time.monotonic() - start)})
-        if args.operation == "mount-and-read":
-            walk(os.fsencode(args.at), report, args.streams, more=args.metadata)
-        unmount(args, daemon, report)
+        if args.operation == "operate" and not is_read_only(in_force):
+            operate(args, daemon, report)
+        else:
+            if args.operation == "mount-and-read":
+                walk(os.fsencode(args.at), report, args.streams, more=args.metadata)
+            unmount(args, daemon, report)
     if args.kind == "kernel":
-        report.say(fact={"module": module_facts(args.type)})
+        report.say(fact={"module": module_facts(args.type, built_facts(args.insmod))})
     if args.fingerprint:
         report.step("fingerprint", args.device.encode())
         report.say(fact={"device_after": fingerprint(args.device)})
+
+
+def is_read_only(in_force: dict[str, str]) -> bool:
+    return "ro" in (in_force.get("options", "") + "," + in_force.get("super_options", "")).split(",")
 
 
 # --- the parent: keeps the time -------------------------------------------------------------------------------------
@@ -567,6 +879,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "machine": system.machine,
         "entries": [],
         "errors": [],
+        "steps": [],
     }
     log = open_kernel_log()
     reading, writing = os.pipe()
@@ -637,6 +950,8 @@ def note(message: dict[str, Any], document: dict[str, Any], started: Started) ->
             document["entries"].append(value)
         elif key == "error":
             document["errors"].append(value)
+        elif key == "step":
+            document["steps"].append(value)
         elif key == "daemon":
             started.daemons.append(value)
         elif key == "mounting":
@@ -667,19 +982,22 @@ def finish(child: int, started: Started, args: argparse.Namespace, document: dic
 
 def parse(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="mount an NTFS volume, read all of it, report as JSON")
-    parser.add_argument("operation", choices=["mount", "mount-and-read"])
+    parser.add_argument("operation", choices=["mount", "mount-and-read", "operate"])
     parser.add_argument("--driver", required=True, help="the driver's name in the report")
     parser.add_argument("--kind", choices=["kernel", "fuse"], help="default: fuse for names that end in ntfs-3g")
     parser.add_argument("--type", help="file-system type for mount(2); default: the driver's name")
     parser.add_argument("--program", help="FUSE program; default: the driver's name")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--device")
-    where.add_argument("--part", metavar="PATH:OFFSET:SIZE", help="this part of it, as a read-only loop device")
+    where.add_argument("--part", metavar="PATH:OFFSET:SIZE", help="this part of it, as a loop device")
     parser.add_argument("--sector", type=int, default=512, help="sector size of that, in bytes")
     parser.add_argument("--options", default="ro", help="comma-separated")
+    parser.add_argument("--steps", type=steps, default=[], metavar="JSON", help="what to do, or @FILE")
+    parser.add_argument("--again", default="ro", help="options to read it back with, after the steps")
     parser.add_argument("--at", default="/mnt", help="where to mount")
     parser.add_argument("--modules", action="append", default=[], help="modprobe this first")
-    parser.add_argument("--insmod", action="append", default=[], help="insmod this file first")
+    parser.add_argument("--rmmod", action="append", default=[], metavar="NAME", help="unload it unless --insmod is it")
+    parser.add_argument("--insmod", action="append", default=[], metavar="FILE", help="insmod this unless it is loaded")
     parser.add_argument("--streams", choices=["xattr", "none"], default="none", help="user.* attributes are streams")
     parser.add_argument("--metadata", action="store_true", help="ask for EAs, reparse points, security, ids, aliases")
     parser.add_argument("--fingerprint", action="store_true", help="hash the device before and after")
@@ -694,10 +1012,19 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def steps(words: str) -> list[dict[str, Any]]:
+    """The steps of a document, or of a file that holds one."""
+    if words.startswith("@"):
+        with open(words[1:], "rb") as file:
+            words = file.read().decode("ascii")
+    found: list[dict[str, Any]] = json.loads(words)
+    return found
+
+
 def perform(args: argparse.Namespace) -> str:
     """The document, as a line."""
     if args.part:
-        with loop_device(args.part, args.sector) as args.device:
+        with loop_device(args.part, args.sector, write=args.operation == "operate") as args.device:
             document = run(args)
     else:
         document = run(args)

@@ -17,6 +17,7 @@ from lab.deadline import Deadline
 from lab.errors import ImageError
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.specimen import Specimen
+from lab.process import last_line, run
 
 __all__ = ["SHELF_BYTES", "Place", "Shelf"]
 
@@ -46,6 +47,7 @@ class Shelf:
     disk: Path
     places: dict[str, Place] = field(default_factory=dict)
     _end: int = _GAP
+    _copies: int = 0
 
     @classmethod
     def empty(cls, disk: Path) -> Shelf:
@@ -66,13 +68,55 @@ class Shelf:
             DeadlineError: it was not done in time.
         """
         if specimen.name not in self.places:
-            with _image_errors(self.disk), self.disk.open("r+b") as file:
-                at, size = self._end, specimen.path.stat().st_size
-                # Before anything is written: where a copy was broken off, its bytes would show through the next one.
-                self._end += -(-size // _GAP) * _GAP + _GAP
-                _copy(specimen.path, file, at, size, deadline)
-            self.places[specimen.name] = Place(specimen, at, size)
+            self.places[specimen.name] = self._place(specimen, deadline)
         return self.places[specimen.name]
+
+    def put_fresh(self, specimen: Specimen, deadline: Deadline) -> str:
+        """Copy a volume onto the shelf once more, to be written to; the name of that copy.
+
+        Raises:
+            ImageError, DeadlineError: as :meth:`put`.
+        """
+        self._copies += 1
+        name = f"{specimen.name}#{self._copies}"
+        self.places[name] = self._place(specimen, deadline)
+        return name
+
+    def take(self, name: str, into: Path, deadline: Deadline) -> Path:
+        """A copy of a volume as it is on the disk now, as a sparse file in the folder ``into``.
+
+        Raises:
+            ImageError: it cannot be written.
+            DeadlineError: it was not done in time.
+        """
+        place, copy = self.places[name], into / "volume.img"
+        with _image_errors(copy), self.disk.open("rb") as disk, copy.open("wb") as file:
+            file.truncate(place.size)
+            for offset, chunk in nonzero_chunks(disk, place.offset, place.size, deadline):
+                file.seek(offset)
+                file.write(chunk)
+        return copy
+
+    def discard(self, name: str, deadline: Deadline) -> None:
+        """Take a volume off; what it took on this machine's disk is free again. Its place is not used a second time.
+
+        Raises:
+            ImageError: the disk cannot be written.
+            DeadlineError: it was not done in time.
+        """
+        place = self.places.pop(name)
+        span = ("--offset", str(place.offset), "--length", str(place.size))
+        done = run("fallocate", "--punch-hole", *span, self.disk, deadline=deadline)
+        if not done:
+            raise ImageError(f"{self.disk}: {name} cannot be taken off: {last_line(done.stderr)}")
+
+    def _place(self, specimen: Specimen, deadline: Deadline) -> Place:
+        with _image_errors(self.disk), self.disk.open("r+b") as file:
+            at, size = self._end, specimen.path.stat().st_size
+            # Before anything is written: where a copy was broken off, its bytes would show through the next one.
+            self._end += -(-size // _GAP) * _GAP + _GAP
+            _copy(specimen.path, file, at, size, deadline)
+        return Place(specimen, at, size)
 
     def digest(self, name: str, deadline: Deadline) -> str:
         """A digest of a volume as it is on the disk now: whether a read-only use left it alone.

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from lab.cache import fingerprint
 from lab.deadline import Deadline
 from lab.debian.module_tree import ModuleTree, module_name
 from lab.errors import DeadlineError, GuestError, HostError, LabError
-from lab.guests.guest import Guest
-from lab.guests.poised import Readiness
+from lab.guests.bare import BareReadiness, Furnished
+from lab.kernels.build import BuiltModule
+from lab.kernels.build_delivery import push_built
 from lab.kernels.delivery import push_modules
+from lab.ntfs.checker import Checker
 from lab.ntfs.drivers import Driver, drivers
 from lab.ntfs.observation import SCHEMA
+from lab.ntfs.pristine import Pristine
 from lab.ntfs.shelf import SHELF_BYTES, Shelf
 from lab.process import last_line
+from lab.stage.benched import BenchGuest
 
 __all__ = ["Bench", "readiness"]
 
@@ -35,30 +40,39 @@ _SECTORS = (512, 4096)
 """What a loop device can have."""
 
 
-def readiness() -> Readiness:
-    """A guest with a shelf, the probe, and every module that any driver needs."""
+def readiness(built: Mapping[str, BuiltModule] = MappingProxyType({})) -> BareReadiness:
+    """A guest with a shelf, the probe, and every module that any driver needs; ``built`` are those that were compiled
+    for its kernel, by their driver.
+    """
     names = ("loop", *dict.fromkeys(name for driver in drivers.values() for name in driver.modules))
     probe = resources.files("lab.ntfs").joinpath("probe.py").read_bytes()
-    key = fingerprint("bench 2", names, hashlib.sha256(probe).hexdigest())
+    compiled = sorted((driver, module.folder.name) for driver, module in built.items())
+    key = fingerprint("bench 3", names, hashlib.sha256(probe).hexdigest(), *([compiled] if compiled else []))
 
-    def make(guest: Guest, deadline: Deadline) -> None:
+    def make(guest: Furnished, deadline: Deadline) -> None:
         guest.shell.put(probe, _PROBE, deadline=deadline)
         there = ModuleTree(guest.image.boot.kernel.modules)
         # That a kernel lacks a driver is for the probe to find out: mount(2) says ENODEV.
         wanted = [name for name in names if module_name(name) in there.loadable | there.builtin]
         push_modules(guest.shell, guest.image.boot.kernel, wanted, deadline=deadline)
+        folders = {drivers[name].delivered: module for name, module in built.items()}
+        push_built(guest.shell, folders, deadline=deadline)
         guest.shell.run("python3", _PROBE, "serve", "--port", str(_PORT), deadline=deadline).check()
 
-    return Readiness(key, make, SHELF_BYTES, shell=False)
+    return BareReadiness(key, make, SHELF_BYTES, shell=False, ports=(_PORT,))
 
 
 @dataclass
 class Bench:
     """``spoiled`` says why no further cell may use it: a driver that has oopsed taints all that comes after."""
 
-    guest: Guest
+    guest: BenchGuest
     shelf: Shelf
     spoiled: str = ""
+    checkers: tuple[Checker, ...] = ()
+    """Who looks at what was written."""
+    pristine: dict[str, Pristine] = field(default_factory=dict)
+    """Volumes as they were before anything was written to them."""
 
     def read(self, driver: Driver, volume: str, *, seconds: float, deadline: Deadline) -> Mapping[str, Any]:
         """Mount a volume read-only with a driver, read all of it, and return the probe's document.
@@ -75,12 +89,38 @@ class Bench:
                 f"and reading may take {seconds + _GRACE:.0f} s",
                 hint="the machine is busy, or bringing up the guest took long; try again",
             )
+        words = ("mount-and-read", *driver.probe_arguments(), *self._part(volume), "--seconds", f"{seconds:g}")
+        return self._tried(driver, volume, words, deadline.at_most(seconds + _GRACE))
+
+    def operate(
+        self, driver: Driver, volume: str, steps: str, *, seconds: float, deadline: Deadline
+    ) -> Mapping[str, Any]:
+        """Mount a volume for writing, do the steps, mount it again and read all of it; the probe's document.
+
+        ``volume`` is a copy made for this alone; ``steps`` is what :func:`lab.ntfs.operations.to_text` makes of them.
+
+        Raises:
+            DeadlineError, LabError: as :meth:`read`.
+        """
+        if deadline.remaining() < seconds + _GRACE:
+            raise DeadlineError(
+                f"{driver.name} on {volume}: {deadline.remaining():.0f} of {deadline.seconds:g} s are left, "
+                f"and the steps may take {seconds + _GRACE:.0f} s",
+                hint="the machine is busy, or bringing up the guest took long; try again",
+            )
+        words = ("operate", *driver.probe_arguments(write=True), "--again", ",".join(driver.options()))
+        words = (*words, *self._part(volume), "--seconds", f"{seconds:g}", "--steps", steps)
+        document = self._tried(driver, volume, words, deadline.at_most(seconds + _GRACE))
+        return {**document, "options_asked": ",".join(driver.options(write=True))}
+
+    def _part(self, volume: str) -> tuple[str, ...]:
         place = self.shelf.places[volume]
         sector = min(max(place.specimen.sector, _SECTORS[0]), _SECTORS[-1])
-        part = ("--part", f"/dev/xvdb:{place.offset}:{place.size}", "--sector", str(sector))
-        words = ("mount-and-read", *driver.probe_arguments(), *part, "--seconds", f"{seconds:g}")
+        return ("--part", f"{self.guest.shelf_device}:{place.offset}:{place.size}", "--sector", str(sector))
+
+    def _tried(self, driver: Driver, volume: str, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:
         try:
-            document = self._ask(words, deadline.at_most(seconds + _GRACE))
+            document = self._ask(words, deadline)
         except (DeadlineError, HostError) as lost:
             return self._lost(driver, lost)
         if document.get("ended") != "complete":
@@ -99,9 +139,7 @@ class Bench:
     def _ask(self, words: Sequence[str], deadline: Deadline) -> dict[str, Any]:
         guest = self.guest
         question = json.dumps({"words": words}).encode()
-        said = guest.host.shell.ask(
-            f"{guest.address.ip}:{_PORT}", question, deadline=deadline, watch=lambda: self._watch(deadline)
-        )
+        said = guest.ask(_PORT, question, deadline=deadline, watch=self._watch)
         try:
             document: dict[str, Any] = json.loads(said.stdout)
         except ValueError as broken:
@@ -111,15 +149,16 @@ class Bench:
             raise GuestError(f"{guest.name}: the probe: {document['refused']}")
         return document
 
-    def _watch(self, deadline: Deadline) -> None:
-        self.guest.host.disks.watch()
-        if not self.guest.domain.is_active(deadline.at_most(10)):
+    def _watch(self) -> None:
+        self.guest.watch()
+        # A time of its own: the other may have run out just now, and that says more.
+        if not self.guest.is_active(Deadline(10)):
             raise HostError(f"{self.guest.name}: it has ended")
 
     def _lost(self, driver: Driver, lost: LabError) -> Mapping[str, Any]:
-        self.guest.host.disks.watch()
+        self.guest.watch()
         self.spoiled = lost.message
-        alive = self.guest.domain.is_active(Deadline(10))
+        alive = self.guest.is_active(Deadline(10))
         ended = "deadline" if alive else "died"
         return {
             "schema": SCHEMA,
@@ -128,7 +167,7 @@ class Bench:
             "type_asked": driver.types[0],
             "options_asked": ",".join(driver.options()),
             "streams_as": driver.streams,
-            "kernel": self.guest.image.boot.kernel.release,
+            "kernel": self.guest.kernel.release,
             "ended": ended,
             "last_step": [lost.message],
             "entries": [],

@@ -12,7 +12,7 @@ from lab.checks.invariants import STEERABLE, move_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
-from lab.errors import GuestError, LabError, UsageError
+from lab.errors import GuestError, LabError
 from lab.guests import moving
 from lab.guests.guest import Guest
 from lab.guests.observation import Observation, observe
@@ -24,11 +24,13 @@ from lab.hypervisor import (
     MigrationRefusedError,
 )
 from lab.kernels.loading import Loading, load_modules
+from lab.ntfs.operations import operations
 from lab.scenario.cell import BootRequest, MigrationRequest, ModulesRequest, NtfsRequest
 from lab.stage.evidence import keep_guest, keep_host, keep_journey, keep_observation
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
 from lab.stage.repeat import repeated
 from lab.stage.travel import Travel, state_on
+from lab.stage.writing import judge_writing
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
@@ -132,8 +134,9 @@ def _not_arrived(
     if held and isinstance(failed, MigrationRefusedError) and failed.whereabouts.lives_once is not False:
         return Verdict(Outcome.UNSUPPORTED, failed.message, (moved,), facts=prepared.facts)
     if held and isinstance(failed, MigrationError) and failed.whereabouts.lives_once:
-        for host in hosts:
-            known = known_refusal(libxl_words(host, Deadline(20)), host.facts)
+        source, target = hosts
+        for host, origin in ((source, None), (target, source.facts)):
+            known = known_refusal(libxl_words(host, Deadline(20)), host.facts, origin)
             if known is not None:
                 refusal, line = known
                 reason = f"{refusal.reason}: {host.name}: {line}: {refusal.because}"
@@ -142,9 +145,9 @@ def _not_arrived(
 
 
 def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
-    """Mount, read everything, compare with what is known of it; and the volume is as it was."""
-    if request.operation != "read":
-        raise UsageError(f"operation {request.operation!r} is not there yet", hint="use operations: [read]")
+    """Mount, read everything, compare with what is known of it; and the volume is as it was. Or what is written is."""
+    if operations[request.operation].write:
+        return judge_writing(request, prepared, evidence, deadline)
     bench = prepared.bench
     specimen = bench.shelf.places[request.volume].specimen
     untouched = bench.shelf.digest(request.volume, deadline)
@@ -155,7 +158,7 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
         # Its kernel is not to be trusted any more; a driver that merely showed wrong bytes has tainted nothing.
         bench.spoiled = bench.spoiled or verdict.reason
     same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume, deadline))
-    keep_guest(bench.guest, evidence, deadline=deadline)
+    bench.guest.keep(evidence, deadline=deadline)
     if same.outcome is Outcome.FAIL:
         # Whatever else it did: to have written where it was told not to is the worst. The shelf holds other bytes now.
         bench.spoiled = bench.spoiled or f"{request.driver} has changed {request.volume}"

@@ -17,19 +17,23 @@ from lab.keys import Keys
 from lab.process import kill_children
 from lab.scenario.cell import BootRequest, Cell, GuestRequest, HostRequest, MigrationRequest, NtfsRequest
 from lab.stage.bench import readiness
+from lab.stage.furnishing import is_furnished, make_furnished, make_module
 from lab.stage.hosts import HostPool
+from lab.stage.microvm import MICROVM, make_bare
 from lab.stage.watched import WATCHED
 
 __all__ = ["make_ahead"]
 
 
 def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], *, deadline: Deadline) -> None:
-    """Build every snapshot and guest image that ``cells`` name and the cache lacks.
+    """Build every snapshot, guest image and kernel module that ``cells`` name and the cache lacks.
 
     What cannot be built is left for the cell that needs it, which says so with its own name.
     """
     hosts: dict[str, HostRequest] = {}
     arrivals: dict[GuestRequest, None] = {}
+    bare: dict[GuestRequest, None] = {}
+    furnish: dict[tuple[str, str, GuestRequest, str], NtfsRequest] = {}
     pairs: dict[tuple[str, GuestRequest, str], tuple[HostRequest, Readiness]] = {}
     for cell in cells:
         ready = AS_BOOTED
@@ -42,6 +46,13 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
                 arrivals.update({cell.request.arrive: None} if cell.request.arrive else {})
             case BootRequest(host=host, guest=guest):
                 pass
+            case NtfsRequest() as request if is_furnished(request):
+                furnish[request.stage, request.host.name, request.guest, request.driver] = request
+                hosts.update({request.host.name: request.host} if request.stage != MICROVM else {})
+                continue
+            case NtfsRequest(guest=guest, stage=stage) if stage == MICROVM:
+                bare[guest] = None
+                continue
             case NtfsRequest(host=host, guest=guest):
                 ready = readiness()
         hosts[host.name] = host
@@ -52,8 +63,15 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
     jobs = [partial(pool.make_image, host, deadline) for host in embedded]
     jobs += [
         partial(_make_guest, cache, keys, guest, deadline)
-        for guest in {**{guest: None for _, guest, _ in pairs}, **arrivals}
+        for guest in {
+            **{guest: None for _, guest, _ in pairs},
+            **bare,
+            **arrivals,
+            **{r.guest: None for r in furnish.values()},
+        }
     ]
+    compiled = {(request.driver, request.guest.kernel): request for request in furnish.values()}
+    jobs += [partial(make_module, cache, request, deadline) for request in compiled.values()]
     _both(jobs, deadline)
     # One machine at a time: a host has two CPUs, and two hosts that boot took 146 s where one after the other took 75.
     boots = [partial(pool.make_snapshot, host, deadline) for host in embedded]
@@ -62,6 +80,8 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
         for (_, guest, _), (host, ready) in pairs.items()
         if not host.inventory
     ]
+    boots += [partial(make_bare, pool, guest, deadline) for guest in bare]
+    boots += [partial(make_furnished, pool, request, deadline) for request in furnish.values()]
     for boot in boots:
         with suppress(LabError):  # the cell that needs it will meet the same, and say so
             boot()

@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from lab.beside import beside, entered_beside
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
-from lab.errors import LabError, UsageError
+from lab.errors import LabError
 from lab.events import emit, step
 from lab.guests import moving
 from lab.guests.guest import Address, Guest, start_guest
@@ -26,7 +28,10 @@ from lab.kernels.delivery import push_modules
 from lab.kernels.loading import load_modules
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
+from lab.ntfs.checker import NTFSFIX, Checker
 from lab.ntfs.drivers import drivers
+from lab.ntfs.ntfsck import ntfsck
+from lab.ntfs.operations import operations
 from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, build, recipe_key, recipes
@@ -42,11 +47,13 @@ from lab.scenario.cell import (
 )
 from lab.settings import Settings
 from lab.stage import judging
-from lab.stage.bench import Bench, readiness
+from lab.stage.bench import Bench
 from lab.stage.dom0 import require_dom0
 from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.foretelling import Foreteller
+from lab.stage.furnishing import is_furnished
 from lab.stage.hosts import HostPool
+from lab.stage.microvm import bench_guest
 from lab.stage.planning import make_ahead
 from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
 from lab.stage.watched import WATCHED
@@ -71,6 +78,12 @@ def open_stage(settings: Settings, *, keep: bool = False, specimens: Iterable[Sp
         yield stage
 
 
+class _Keep(Protocol):
+    """Writes what explains a guest's fate into a folder. Never raises."""
+
+    def __call__(self, folder: Path, *, deadline: Deadline) -> None: ...
+
+
 @dataclass
 class XenStage:
     """Implements :class:`lab.staging.Stage`. It belongs to one thread."""
@@ -83,13 +96,16 @@ class XenStage:
     specimens: Mapping[str, Specimen] = field(default_factory=dict)
     keep: bool = False
     """Whether the next guest on which a cell fails is to stay."""
-    _bench_up: tuple[tuple[str, GuestRequest], Bench, ExitStack] | None = None
+    _bench_up: tuple[tuple[str, str, GuestRequest, str], Bench, ExitStack] | None = None
     _volumes: dict[str, Volume] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 100)))
     _foreteller: Foreteller = field(default_factory=Foreteller)
-    _last: list[Guest] = field(default_factory=list)
+    _last: list[_Keep] = field(default_factory=list)
+    """What writes the evidence of each guest of the cell in hand."""
     _failed: bool = False
     """Whether the cell in hand has failed."""
+    _checking: list[Checker] = field(default_factory=list)
+    """Who looks at volumes that were written to."""
 
     @property
     def accelerator(self) -> str:
@@ -137,11 +153,11 @@ class XenStage:
                     guest = self._placed(life, request.host, request.guest, request.modules, deadline)
                     yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
             case NtfsRequest() as request:
-                if request.stage != "xen":
-                    raise UsageError(f"{cell.id}: stage {request.stage!r} is not there yet", hint="use stage: xen")
-                bench = self._bench(request.host, request.guest, request.volume, deadline)
-                self._last.append(bench.guest)
-                yield PreparedVolume(bench, drivers[request.driver], _kernel_facts(bench.guest.image.boot.kernel))
+                bench = self._bench(request, deadline)
+                if operations[request.operation].write:
+                    bench.checkers = self._checkers(deadline)
+                self._last.append(bench.guest.keep)
+                yield PreparedVolume(bench, drivers[request.driver], _kernel_facts(bench.guest.kernel))
 
     def judge(
         self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
@@ -174,8 +190,8 @@ class XenStage:
     def salvage(self, cell: Cell, evidence: Path) -> None:  # noqa: ARG002 - as the Protocol has it
         """See :class:`lab.staging.Stage`."""
         deadline = Deadline(20)
-        for guest in self._last:
-            keep_guest(guest, evidence, deadline=deadline)
+        for keep in self._last:
+            keep(evidence, deadline=deadline)
         for host in self.pool.up():
             keep_host(host, evidence, deadline=deadline)
 
@@ -242,7 +258,7 @@ class XenStage:
         ready: Readiness = AS_BOOTED,
     ) -> Guest:
         guest = life.enter_context(self.pool.guest(host, request, ready, network=network, deadline=deadline))
-        self._last.append(guest)
+        self._last.append(partial(keep_guest, guest))
         wanted = (*modules.load, *modules.load_after)
         if wanted:
             push_modules(guest.shell, guest.image.boot.kernel, wanted, deadline=deadline)
@@ -269,7 +285,7 @@ class XenStage:
             obtain_guest_image(self.cache, request, self.keys, deadline=deadline) as image,
             start_guest(name, host, request, image, address, self.folder.path, deadline=deadline) as guest,
         ):
-            self._last.append(guest)
+            self._last.append(partial(keep_guest, guest))
             yield guest
 
     def _judge_volume(
@@ -287,13 +303,15 @@ class XenStage:
                 file.rename(first / file.name)
         emit("repeat on a fresh guest", volume=request.volume, driver=request.driver, why=verdict.reason)
         prepared.bench.spoiled = prepared.bench.spoiled or f"repeat of {request.driver} on {request.volume}"
-        bench = self._bench(request.host, request.guest, request.volume, deadline)
+        bench = self._bench(request, deadline)
+        bench.checkers = prepared.bench.checkers
         again = PreparedVolume(bench, prepared.driver, prepared.facts)
         return judging.confirmed(verdict, judging.judge_volume(request, again, evidence, deadline))
 
-    def _bench(self, host: HostRequest, request: GuestRequest, volume: str, deadline: Deadline) -> Bench:
-        specimen = self._specimen(volume, deadline)
-        key = (host.name, request)
+    def _bench(self, request: NtfsRequest, deadline: Deadline) -> Bench:
+        specimen = self._specimen(request.volume, deadline)
+        compiled = request.driver if is_furnished(request) else ""
+        key = (request.stage, request.host.name, request.guest, compiled)
         if self._bench_up is not None:
             which, bench, _ = self._bench_up
             if which == key and not bench.spoiled and self._answers(bench, deadline):
@@ -304,8 +322,8 @@ class XenStage:
         shelf = Shelf.empty(self.folder.path / f"shelf-{next(self._numbers)}.raw")
         life.callback(shelf.disk.unlink, missing_ok=True)
         shelf.put(specimen, deadline)
-        with step("set up a bench", host=host.name, kernel=request.kernel.name):
-            guest = life.enter_context(self.pool.guest(host, request, readiness(), shelf=shelf.disk, deadline=deadline))
+        with step("set up a bench", host=request.host.name, kernel=request.guest.kernel.name):
+            guest = life.enter_context(bench_guest(self.pool, self.folder, request, shelf.disk, deadline=deadline))
         bench = Bench(guest, shelf)
         self._bench_up = (key, bench, life)
         return bench
@@ -322,6 +340,16 @@ class XenStage:
         except LabError as trouble:
             emit("bench lost", guest=bench.guest.name, why=trouble.message)
             return False
+
+    def _checkers(self, deadline: Deadline) -> tuple[Checker, ...]:
+        """As many as can be had: ntfsck of another suite, and what is installed."""
+        if not self._checking:
+            try:
+                self._checking.append(self._stack.enter_context(ntfsck(self.cache, deadline.at_most(300))))
+            except LabError as trouble:
+                emit("checker trouble", checker="ntfsck", why=trouble.message)
+            self._checking.append(NTFSFIX)
+        return tuple(self._checking)
 
     def _specimen(self, name: str, deadline: Deadline) -> Specimen:
         return self.specimens.get(name) or Specimen.of(self._volume(name, deadline))

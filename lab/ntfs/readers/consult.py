@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs.manifest import Manifest
+from lab.ntfs.manifest import Kind, Manifest
 from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
 from lab.ntfs.readers.agreement import WITNESSES, Disagreement, agreement
 from lab.ntfs.readers.reader import Readings, read_all, readers
@@ -54,7 +55,8 @@ def truth_of(volume: Path, deadline: Deadline, *, each: float = 60.0) -> Truth:
     manifest, quarrels = agreement(readings.manifests, always=always)
     if len(readings.manifests) < WITNESSES or quarrels or manifest.unsure:
         rest = [name for name in readers if name not in _FIRST]
-        readings |= read_all(volume, deadline, names=rest, each=each)
+        only = _open(manifest, quarrels) if len(readings.manifests) >= WITNESSES else None
+        readings |= read_all(volume, deadline, names=rest, each=each, only=only)
         manifest, quarrels = agreement(readings.manifests, always=always)
     if len(readings.manifests) < WITNESSES:
         said = "; ".join(f"{name}: {_brief(why, volume, name)}" for name, why in sorted(readings.refusals.items()))
@@ -64,6 +66,18 @@ def truth_of(volume: Path, deadline: Deadline, *, each: float = 60.0) -> Truth:
             hint="`lab doctor` names what is missing; until then only what drivers do to the volume can be told",
         )
     return Truth(manifest, quarrels, readings)
+
+
+_CONTENT = frozenset({"exists", "kind", "size", "sha256", "blocks"})
+"""What a third reader's look at the content may settle; the rest it does not see, or lists anyway."""
+
+
+def _open(manifest: Manifest, quarrels: Iterable[Disagreement]) -> frozenset[str]:
+    """The paths of which two readers have not told all that a third can tell."""
+    files = (entry for entry in manifest.entries if entry.kind in {Kind.FILE, Kind.UNKNOWN})
+    untold = (entry.path for entry in files if None in {entry.size, entry.sha256})
+    parted = (quarrel.path for quarrel in quarrels if quarrel.what in _CONTENT)
+    return frozenset({*manifest.unsure, *untold, *parted})
 
 
 def _traits_of(volume: Path) -> frozenset[Trait]:

@@ -1,10 +1,12 @@
-"""The reader Sleuth Kit, through ``fls`` and ``icat``. Run as a program: ``VOLUME`` in, manifest out.
+"""The reader Sleuth Kit, through ``fls`` and ``icat``. Run as a program: ``VOLUME [--only]`` in, manifest out.
 
-It scans the MFT, so it also finds files that no index names; it is told to leave out deleted ones.
+It scans the MFT, so it also finds files that no index names; it is told to leave out deleted ones. With ``--only``, a
+JSON list on standard input names the files and directories whose content is wanted; the others are listed alone.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -21,22 +23,28 @@ _LINE = re.compile(r"(?P<name>.)/(?P<meta>.) (?P<address>\d+(-(?P<type>\d+)-\d+)
 """Such as ``r/r 64-128-1:<tab>folder/file``; 128 is $DATA, 144 a directory's index.
 An address without a type is a file whose data it cannot follow, as where a hole is longer than the volume."""
 
+_MOST_BYTES = 1 << 30
+"""icat writes out every zero of a hole: a sparse file of a terabyte must not fill the memory."""
+
 _OWN = ("$OrphanFiles",)
 
 
-def read(volume: str) -> Manifest:
-    """Names, sizes and bytes of the allocated files.
+def read(volume: str, only: frozenset[str] | None = None) -> Manifest:
+    """Names of the allocated files, and sizes and bytes of all, or of those that ``only`` names or holds.
 
     Raises:
         subprocess.CalledProcessError: fls refuses the volume.
     """
     said = subprocess.run(("fls", "-r", "-p", "-u", "-f", "ntfs", volume), capture_output=True, check=True).stdout
     entries, unsure = [], set()
+    wanted = Manifest((), unsure=frozenset({""}) if only is None else only)
     for path, kind, address in listing(said.decode("utf-8", "surrogateescape")):
-        if kind is Kind.DIRECTORY:
+        if kind is Kind.DIRECTORY or not wanted.is_unsure(path):
             entries.append(Entry(path, kind))
         elif (content := _content(volume, address)) is None:
             unsure.add(path)
+        elif len(content) > _MOST_BYTES:
+            entries.append(Entry(path, kind))
         else:
             sha256, blocks = digest((content,), len(content))
             entries.append(Entry(path, kind, size=len(content), sha256=sha256, blocks=blocks))
@@ -44,10 +52,17 @@ def read(volume: str) -> Manifest:
 
 
 def _content(volume: str, address: str) -> bytes | None:
+    """All of it, or more than :data:`_MOST_BYTES`; None where icat fails."""
     if "-" not in address:
         return None
-    said = subprocess.run(("icat", "-f", "ntfs", volume, address), capture_output=True, check=False)
-    return said.stdout if said.returncode == 0 else None
+    words = ("icat", "-f", "ntfs", volume, address)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as icat:
+        assert icat.stdout is not None  # noqa: S101 - a pipe was asked for
+        content = icat.stdout.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            icat.kill()
+            return content
+    return content if icat.returncode == 0 else None
 
 
 def listing(output: str) -> Iterator[tuple[str, Kind, str]]:
@@ -74,6 +89,7 @@ def _record(found: re.Match[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(read(sys.argv[1]).to_text())
+        asked = frozenset(json.load(sys.stdin)) if sys.argv[2:] == ["--only"] else None
+        sys.stdout.write(read(sys.argv[1], asked).to_text())
     except subprocess.CalledProcessError as refused:
         sys.exit(refused.stderr.decode("utf-8", "backslashreplace").strip().partition("\n")[0] or "fls refuses it")

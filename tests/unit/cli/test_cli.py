@@ -141,6 +141,56 @@ def test_a_run_refuses_a_number_of_moves_that_no_scenario_could_name(project: Pr
     assert not (project.path / "reports").exists()
 
 
+VOLUMES = """\
+scenario: volumes
+hosts: {lab: {xen: ["4.17", "4.20"]}}
+kernels: [{release: trixie}]
+drivers: [ntfs3]
+volumes: [clean, dirty]
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_run_takes_a_stage_for_its_ntfs_cells(project: Project, lab: Lab, workers: tuple[str, ...]) -> None:
+    project.write("scenarios/volumes.lab.yaml", VOLUMES)
+    assert lab("run", "scenarios", "-k", "clean or boot-4.20-web-pvh", "--stage", "microvm", *workers).ret == 0
+    found = project.matrix()
+    # Under the name of the first of the cells that are one there; the cell that is none of NTFS runs where it ran.
+    assert sorted((cell.name, cell.axes["host"], cell.axes.get("stage")) for cell in found.cells) == [
+        ("boot-4.20-web-pvh", "4.20", None),
+        ("ntfs3-trixie-clean-read-4.17", "microvm", "microvm"),
+    ]
+    assert [host.name for host in found.run.hosts] == ["xen-4.20"]
+    assert found.run.accelerator == "tcg"
+
+
+def test_a_run_without_any_host_is_reported_like_others(project: Project, lab: Lab) -> None:
+    bare = VOLUMES.replace('hosts: {lab: {xen: ["4.17", "4.20"]}}', "stage: microvm")
+    project.write("scenarios/volumes.lab.yaml", bare)
+    result = lab("run", "scenarios/volumes.lab.yaml")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["2 cells: 2 pass"])
+    found = project.matrix()
+    assert found.run.hosts == ()
+    assert found.run.accelerator == "tcg"
+    assert {(cell.axes["stage"], cell.axes["host"]) for cell in found.cells} == {("microvm", "microvm")}
+    for form in ("terminal", "md", "html", "json"):
+        assert lab("matrix", "--format", form).ret == 0
+    record = project.path / "reports" / "latest"
+    assert {path.name for path in record.iterdir()} >= {"matrix.json", "matrix.html", "matrix.md", "junit.xml"}
+
+
+def test_a_scenario_without_a_host_does_not_run_on_xen(project: Project, lab: Lab) -> None:
+    bare = VOLUMES.replace('hosts: {lab: {xen: ["4.17", "4.20"]}}', "stage: microvm")
+    project.write("scenarios/volumes.lab.yaml", bare)
+    result = lab("run", "scenarios/volumes.lab.yaml", "--stage", "xen")
+    assert result.ret == 2
+    said = "scenarios/volumes.lab.yaml:1:1: ntfs3-trixie-clean-read has no Xen host to run on"
+    result.stderr.fnmatch_lines([said])
+    assert not (project.path / "reports").exists()
+    assert lab("run", "scenarios", "--stage", "qemu").ret == 2
+
+
 MEASURING = """
 import json
 from lab.checks.downtime import Iteration, downtime
@@ -239,7 +289,11 @@ def test_an_interrupted_run_ends_with_3_and_says_what_there_is(project: Project)
         session.send_signal(signal.SIGINT)
         _, said = session.communicate(timeout=60)
     assert session.returncode == 3
-    assert said.splitlines()[-1] == f"interrupted; 2 of 6 cells have verdicts; record at {record.parent.resolve()}"
+    name = record.parent.resolve().name
+    assert said.splitlines()[-2:] == [
+        f"interrupted; 2 of 6 cells have verdicts; record at {record.parent.resolve()}",
+        f"  hint: the same command with `--continue reports/{name}` runs the rest",
+    ]
     assert "Traceback" not in said
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from lab.process import Completed
 from lab.scenario.cell import GuestRequest, HostRequest, KernelRequest, NtfsRequest
 from lab.stage import judging
 from lab.stage.bench import Bench
+from lab.stage.benched import OnXen
 from lab.stage.prepared import PreparedVolume
 from lab.stage.xen import XenStage
 from lab.testing.shell import Answer, FakeShell
@@ -91,7 +93,13 @@ def foreign(tmp_path: Path) -> Specimen:
 def bench(foreign: Specimen, tmp_path: Path, answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Bench:
     shelf = Shelf.empty(tmp_path / "shelf.raw")
     shelf.put(foreign, Deadline(10))
-    return Bench(guest(answer, alive=alive), shelf)
+    return Bench(OnXen(guest(answer, alive=alive)), shelf)
+
+
+def xen(used: Bench) -> Any:
+    """The guest of a bench that is on Xen, as the fake that it is."""
+    assert isinstance(used.guest, OnXen)
+    return used.guest.guest
 
 
 def judged(used: Bench, tmp_path: Path) -> Verdict:
@@ -108,7 +116,7 @@ def test_a_foreign_volume_is_tried_like_one_of_the_labs_own(foreign: Specimen, t
         "readers-agree: unsupported (expected two trusted readers say the same of everything, "
         "observed not judged: 'b': readers disagree on size: x: 1, y: 2)"
     )
-    (asked,) = used.guest.host.shell.asked  # type: ignore[attr-defined] # the fake's own
+    (asked,) = xen(used).host.shell.asked
     words = json.loads(asked.argv[-1])["words"]
     assert words[0] == "mount-and-read"
     # A loop device has no sectors of 256 bytes.
@@ -126,7 +134,7 @@ def test_a_driver_that_shows_other_bytes_is_found_and_has_tainted_nothing(foreig
 
 def test_a_volume_whose_image_changed_under_a_reader_is_damaged(foreign: Specimen, tmp_path: Path) -> None:
     used = bench(foreign, tmp_path, document())
-    told: Any = used.guest.host.shell
+    told = xen(used).host.shell
 
     def write_and_answer(*words: Any, **more: Any) -> Completed:
         with used.shelf.disk.open("r+b") as disk:
@@ -135,7 +143,7 @@ def test_a_volume_whose_image_changed_under_a_reader_is_damaged(foreign: Specime
         done: Completed = told.ask(*words, **more)
         return done
 
-    used.guest.host.shell = SimpleNamespace(ask=write_and_answer)  # type: ignore[misc,assignment] # as much as is used
+    xen(used).host.shell = SimpleNamespace(ask=write_and_answer)
     verdict = judged(used, tmp_path)
     assert verdict.outcome is Outcome.FAIL
     assert verdict.reason.startswith("image-untouched: fail (expected ")
@@ -168,8 +176,7 @@ def test_a_probe_that_is_in_trouble_is_the_labs_trouble(
     foreign: Specimen, tmp_path: Path, said: Answer, words: str
 ) -> None:
     used = bench(foreign, tmp_path, document())
-    script: Any = used.guest.host.shell
-    script.answers = {"ask *": said}
+    xen(used).host.shell.answers = {"ask *": said}
     with pytest.raises(GuestError) as caught:
         used.read(NTFS3, "disk.img", seconds=60, deadline=Deadline(600))
     assert str(caught.value) == f"ntfs-1: the probe: {words}"
@@ -184,7 +191,7 @@ def test_while_the_probe_is_silent_somebody_looks_whether_its_guest_still_lives(
         watch()
         raise AssertionError("it goes on waiting for the dead")
 
-    used.guest.host.shell = SimpleNamespace(ask=silence)  # type: ignore[misc,assignment] # as much as is used
+    xen(used).host.shell = SimpleNamespace(ask=silence)
     verdict = judged(used, tmp_path)
     assert verdict.finding is Finding.CRASH
     assert used.spoiled == "ntfs-1: it has ended"
@@ -216,7 +223,7 @@ def stage(foreign: Specimen, tmp_path: Path, *answers: Mapping[str, Any]) -> Xen
 def confirmed(opened: XenStage, tmp_path: Path) -> Verdict:
     evidence = tmp_path / "evidence"
     evidence.mkdir()
-    first = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
+    first = opened._bench(REQUEST, Deadline(60))
     return opened._judge_volume(REQUEST, PreparedVolume(first, NTFS3, {}), evidence, Deadline(900))
 
 
@@ -237,10 +244,23 @@ def test_what_a_fresh_guest_does_not_show_again_blames_nobody(foreign: Specimen,
 
 def test_a_spoiled_bench_is_replaced_and_its_shelf_with_it(foreign: Specimen, tmp_path: Path) -> None:
     opened = stage(foreign, tmp_path, document(), document())
-    first = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
-    assert opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60)) is first
+    first = opened._bench(REQUEST, Deadline(60))
+    assert opened._bench(REQUEST, Deadline(60)) is first
     first.spoiled = "ntfs3 on hostile.img: died"
-    second = opened._bench(REQUEST.host, REQUEST.guest, REQUEST.volume, Deadline(60))
+    second = opened._bench(REQUEST, Deadline(60))
     assert second is not first
     assert second.shelf.disk.exists()
     assert not first.shelf.disk.exists()
+
+
+def test_a_compiled_driver_gets_a_bench_of_its_own(
+    foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = stage(foreign, tmp_path, document(), document(), document())
+    monkeypatch.setattr("lab.stage.microvm.furnished", lambda *_words, **_more: nullcontext(None))
+    compiled = replace(REQUEST, driver="ntfs3-lzx")
+    first = opened._bench(REQUEST, Deadline(60))
+    second = opened._bench(compiled, Deadline(60))
+    assert second is not first
+    assert opened._bench(compiled, Deadline(60)) is second
+    assert opened._bench(REQUEST, Deadline(60)) is not second

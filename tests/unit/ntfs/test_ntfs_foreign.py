@@ -18,6 +18,7 @@ from lab.ntfs.judge import judge
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.observation import SCHEMA
+from lab.ntfs.ondisk.mft import Mft
 from lab.ntfs.readers import Readings, Truth, agreement, consult
 from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
@@ -63,7 +64,7 @@ def test_a_volume_is_admitted_with_what_two_readers_say_and_never_written(
 ) -> None:
     volume = built["dirty"]
     before = (hashlib.sha256(volume.path.read_bytes()).hexdigest(), volume.path.stat().st_mtime_ns)
-    (found,) = open_image(volume.path, tmp_path, Deadline(30))
+    (found,) = open_image(volume.path, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "dirty.img", tmp_path, Deadline(60))
     kept = admitted.specimen
     assert (kept.name, kept.state, kept.sector, kept.doubts) == ("dirty.img", State.DIRTY, 512, ())
@@ -82,7 +83,7 @@ def test_a_volume_that_no_two_readers_can_read_is_admitted_without_a_truth(
     raw = bytearray(built["streams"].path.read_bytes())
     raw[16384 : 16384 + 8 * MIB] = bytes(8 * MIB)
     image.write_bytes(raw)
-    (found,) = open_image(image, tmp_path, Deadline(30))
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "broken.img", tmp_path, Deadline(60))
     assert admitted.trouble is None
     assert admitted.specimen.state is State.DAMAGED
@@ -100,7 +101,7 @@ def test_a_volume_with_a_broken_boot_sector_that_readers_can_read_all_the_same_i
     raw = bytearray(built["streams"].path.read_bytes())
     raw[0x28:0x30] = (1 << 40).to_bytes(8, "little")
     image.write_bytes(raw)
-    (found,) = open_image(image, tmp_path, Deadline(30))
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
     truth = Truth(Manifest((file("a"),)), (), Readings({"libfsntfs": Manifest((file("a"),))}))
     monkeypatch.setattr(foreign, "truth_of", lambda *_words, **_more: truth)
     admitted = admit(found, "boot.img", tmp_path, Deadline(60))
@@ -114,7 +115,7 @@ def test_a_volume_without_a_boot_sector_is_admitted_with_the_complaints(
     raw = bytearray(built["streams"].path.read_bytes())
     raw[0x0B], raw[-512:] = 7, bytes(512)
     image.write_bytes(raw)
-    (found,) = open_image(image, tmp_path, Deadline(30))
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "boot.img", tmp_path, Deadline(60))
     assert (admitted.specimen.state, admitted.trouble) == (State.DAMAGED, None)
     assert admitted.specimen.doubts[0].startswith(
@@ -146,7 +147,7 @@ def test_what_no_reader_accepts_may_be_refused_but_only_if_readers_were_asked(
     monkeypatch.setattr(consult, "read_all", lambda *_words, **_more: readings)
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(3) + b"NTFS    " + bytes(2000))
-    (found,) = open_image(image, tmp_path, Deadline(30))
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "disk.img", tmp_path, Deadline(60))
     assert admitted.specimen.state is state
     assert admitted.specimen.manifest.is_unsure("anything")
@@ -163,7 +164,7 @@ def test_what_readers_part_on_is_a_doubt_and_so_is_what_only_one_can_tell(
     manifest, quarrels = agreement({"libfsntfs": one, "ntfs-3g": other})
     truth = Truth(manifest, quarrels, Readings({"libfsntfs": one, "ntfs-3g": other}, {"sleuthkit": "not installed"}))
     monkeypatch.setattr(foreign, "truth_of", lambda *_words, **_more: truth)
-    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30))
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "streams.img", tmp_path, Deadline(60))
     x, y = (hashlib.sha256(text).hexdigest() for text in (b"x", b"y"))
     assert admitted.specimen.doubts == (
@@ -178,10 +179,22 @@ def test_what_readers_part_on_is_a_doubt_and_so_is_what_only_one_can_tell(
     assert specimen(found.raw).doubt_checks() == ()
 
 
+def test_a_reader_gets_more_time_for_more_files(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """42,000 files on a machine with much else to do: a minute is not enough, and no reader spins."""
+    (tmp_path / "ruin").write_bytes(b"x" * 9000)
+    assert 60 < foreign._reading_seconds(tmp_path / "ruin") < 61
+    assert 60 < foreign._reading_seconds(built["streams"].path) < 90
+    monkeypatch.setattr(Mft, "count", 42_000, raising=False)
+    monkeypatch.setattr(Mft, "__init__", lambda *_words, **_more: None)
+    assert foreign._reading_seconds(built["streams"].path) > 60 + 42_000 / 50
+
+
 def test_a_copy_that_does_not_fit_is_an_error_of_the_image(
     built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30))
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30)).volumes
     with pytest.raises(ImageError) as caught:
         admit(found, "streams.img", tmp_path / "nowhere", Deadline(60))
     assert caught.value.message == f"{built['streams'].path}: cannot be copied: No such file or directory"
@@ -251,9 +264,11 @@ def test_a_third_reader_is_asked_where_the_first_two_cannot_tell(
     rest = {"sleuthkit": Manifest((file("folder/a"),))}
     asked: list[tuple[str, ...]] = []
 
-    def read_all(_volume: Path, _deadline: Deadline, *, names: tuple[str, ...], each: float) -> Readings:
+    def read_all(
+        _volume: Path, _deadline: Deadline, *, names: tuple[str, ...], each: float, only: frozenset[str] | None = None
+    ) -> Readings:
         asked.append(tuple(names))
-        assert each == 7
+        assert (each, only) == (7, frozenset({"folder", "folder/a"}) if "sleuthkit" in names else None)
         return Readings(rest if "sleuthkit" in names else first)
 
     monkeypatch.setattr(consult, "read_all", read_all)

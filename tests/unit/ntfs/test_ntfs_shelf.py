@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.deadline import Deadline
-from lab.errors import DeadlineError
+from lab.errors import DeadlineError, ImageError
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.shelf import SHELF_BYTES, Shelf
 from lab.ntfs.specimen import Specimen
@@ -77,3 +77,35 @@ def test_where_a_copy_was_broken_off_nothing_else_is_put(tmp_path: Path) -> None
     zeros = specimen(tmp_path, "b.img", bytes(4 * MIB - 1), b"b")
     shelf.put(zeros, Deadline(10))
     assert read(shelf, "b.img") == bytes(4 * MIB - 1) + b"b"
+
+
+def test_what_is_to_be_written_to_is_fresh_each_time_and_never_where_another_was(tmp_path: Path) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    one = specimen(tmp_path, "a.img", b"a" * 1000)
+    place = shelf.put(one, Deadline(10))
+    names = [shelf.put_fresh(one, Deadline(10)) for _ in range(2)]
+    assert names == ["a.img#1", "a.img#2"]
+    offsets = [place.offset, *(shelf.places[name].offset for name in names)]
+    assert sorted(set(offsets)) == offsets
+    with shelf.disk.open("r+b") as guest:
+        guest.seek(shelf.places["a.img#1"].offset + 10)
+        guest.write(b"written")
+    taken = shelf.take("a.img#1", tmp_path, Deadline(10))
+    assert taken.read_bytes() == b"a" * 10 + b"written" + b"a" * 983
+    assert read(shelf, "a.img") == read(shelf, "a.img#2") == b"a" * 1000
+    at = shelf.places["a.img#1"].offset
+    shelf.discard("a.img#1", Deadline(10))
+    assert list(shelf.places) == ["a.img", "a.img#2"]
+    with shelf.disk.open("rb") as disk:
+        disk.seek(at)
+        assert disk.read(1000) == bytes(1000)
+    assert shelf.places[shelf.put_fresh(one, Deadline(10))].offset > max(offsets)
+
+
+def test_a_volume_that_cannot_be_taken_off_says_why(tmp_path: Path) -> None:
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    name = shelf.put_fresh(specimen(tmp_path, "a.img", b"a"), Deadline(10))
+    shelf.disk.unlink()
+    with pytest.raises(ImageError) as caught:
+        shelf.discard(name, Deadline(10))
+    assert str(caught.value).startswith(f"{shelf.disk}: a.img#1 cannot be taken off: ")

@@ -11,8 +11,8 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, LabError, UnknownNameError, UnsupportedError
+from lab.ntfs.condition import state_of
 from lab.ntfs.difference import diff
-from lab.ntfs.image import state_of
 from lab.ntfs.manifest import Kind
 from lab.ntfs.ondisk import DIRTY, read_flags
 from lab.ntfs.readers import readers
