@@ -18,7 +18,7 @@ from lab.guests.guest import Guest
 from lab.guests.meter import MeterReport, meter_report, start_meter, stop_meter
 from lab.guests.witness import AgentReport, Silent
 from lab.hosts.host import Host
-from lab.hypervisor import MigrationRefusedError
+from lab.hypervisor import MigrationError
 from lab.stage.travel import Travel, meter_config
 from lab.wait import pause
 
@@ -32,7 +32,7 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
     """Make ``iterations`` of a move: the one that ``first`` has seen, and more of it, returning in between unmeasured.
 
     The guest must have arrived and not been steered; it is at its target again afterwards. Both meters are then
-    calibrated on pauses there. It returns as it came, or saved and restored where that is refused; where both are, the
+    calibrated on pauses there. It returns as it came, or saved and restored where that fails; where both do, the
     figure is withheld and says so.
 
     Raises:
@@ -82,13 +82,20 @@ class _Course:
         self._ways_back = list(dict.fromkeys((how, SAVE_RESTORE)))
 
     def back(self, deadline: Deadline) -> tuple[str, ...]:
-        """Return, in the first way that is not refused; a way that was is not tried again. Why, if all were."""
+        """Return, in the first way that works; one that failed is not tried again. Why, if all did.
+
+        Raises:
+            MigrationError: one failed, and the guest is lost or on both hosts.
+        """
         refused: list[str] = []
         while self._ways_back:
             try:
                 moving.move(self._guest, self._source, self._ways_back[0], deadline=deadline)
-            except MigrationRefusedError as no:
-                refused.append(f"the way back ({self._ways_back.pop(0)}) was refused: {no.message}")
+            except MigrationError as no:
+                # Why a move back fails is another cell's business, as long as the guest has come to no harm.
+                if not no.whereabouts.lives_once:
+                    raise
+                refused.append(f"the way back ({self._ways_back.pop(0)}) failed: {no.message}")
             else:
                 return ()
         return tuple(refused)
