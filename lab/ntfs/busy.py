@@ -43,6 +43,10 @@ class Machine:
                 return mount.point
         return ""
 
+    def mounts_below(self, folder: Path) -> tuple[str, ...]:
+        """Where something is mounted below ``folder``; asks no file system, for its daemon may be dead."""
+        return tuple(mount.point for mount in self._mounts() if mount.point.startswith(f"{folder}/"))
+
     def _mounts(self) -> Iterator[_Mount]:
         try:
             text = self.mounts.read_text(encoding="utf-8", errors="surrogateescape")

@@ -29,10 +29,9 @@ _SILENT = (
     "error (silent)"
 )
 
-DOCUMENTED: Mapping[tuple[str, str], str] = {
-    (driver, what): _SILENT for driver in ("ntfs-3g", "lowntfs-3g") for what in ("mode", "owner")
-}
-"""What a driver is known to do otherwise than POSIX has it, by driver and what about a file: poorer, not wrong."""
+DOCUMENTED: Mapping[tuple[str, str], str] = {("fuse", what): _SILENT for what in ("mode", "owner")}
+"""What drivers are known to do otherwise than POSIX has it, by their kind and what about a file: poorer, not wrong.
+All that run in FUSE are ntfs-3g, in one version or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def _check(part: str, faults: Sequence[Fault], expected: Expectation) -> Check:
 
 
 def step_faults(  # noqa: PLR0913, PLR0917 - what was expected, and all that was seen of it
-    driver: str,
+    kind: str,
     expected: Expectation,
     observed: Manifest,
     entries: Iterable[Mapping[str, Any]],
@@ -98,16 +97,16 @@ def step_faults(  # noqa: PLR0913, PLR0917 - what was expected, and all that was
             yield Fault(part, Outcome.FAIL, Finding.WRONG_DATA, f"says done, but {one}")
     for error in errors:
         if (part := expected.part_of(error.path)) and not is_known_limit(error):
-            kind = Finding.DEGRADED if error.not_supported else Finding.DAMAGED
+            finding = Finding.DEGRADED if error.not_supported else Finding.DAMAGED
             outcome = Outcome.UNSUPPORTED if error.not_supported else Outcome.FAIL
-            yield Fault(part, outcome, kind, f"cannot be read back: {error}")
+            yield Fault(part, outcome, finding, f"cannot be read back: {error}")
     for entry in entries:
         node = expected.touched.get(entry["path"])
         seen = observed.by_path.get(entry["path"])
         if node is not None and seen is not None:
             yield from _of_times(node, seen, moment)
             yield from _of_special(node, entry)
-            yield from _of_owner(driver, node, entry)
+            yield from _of_owner(kind, node, entry)
             yield from _of_attached(node, entry)
 
 
@@ -157,19 +156,19 @@ def _of_special(node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
             yield _lie(node, entry, f"device: expected {node.device:#x}, observed {entry.get('device', 0):#x}")
 
 
-def _of_owner(driver: str, node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
+def _of_owner(driver_kind: str, node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
     if node.mode is not None and node.entry.kind is not Kind.OTHER:
         wanted, had = stat.S_IMODE(node.mode), stat.S_IMODE(entry["mode"])
         if wanted != had:
-            yield _kept(driver, "mode", node, entry, f"mode: expected {wanted:#o}, observed {had:#o}")
+            yield _kept(driver_kind, "mode", node, entry, f"mode: expected {wanted:#o}, observed {had:#o}")
     owner = tuple(entry.get("owner", (0, 0)))
     if node.owner is not None and owner != node.owner:
         wanted_owner, had_owner = ("{}:{}".format(*one) for one in (node.owner, owner))
-        yield _kept(driver, "owner", node, entry, f"owner: expected {wanted_owner}, observed {had_owner}")
+        yield _kept(driver_kind, "owner", node, entry, f"owner: expected {wanted_owner}, observed {had_owner}")
 
 
-def _kept(driver: str, what: str, node: Node, entry: Mapping[str, Any], said: str) -> Fault:
-    known = DOCUMENTED.get((driver, what))
+def _kept(driver_kind: str, what: str, node: Node, entry: Mapping[str, Any], said: str) -> Fault:
+    known = DOCUMENTED.get((driver_kind, what))
     if known is None:
         return _lie(node, entry, said)
     return Fault(node.part, Outcome.UNSUPPORTED, Finding.DEGRADED, f"{shown(entry['path'])}: {said}; {known}")

@@ -133,7 +133,8 @@ class _Weighing:
         """Put every check."""
         self.found += [(check, Finding.DEGRADED) for check in self.checks]
         if self.case.state is State.HIBERNATED:
-            self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), Finding.DAMAGED)
+            finding = Finding.DAMAGED if self.case.changed else Finding.DEGRADED
+            self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), finding)
         own: tuple[Difference, ...] = ()
         if self._remounted():
             own = diff(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen.manifest)
@@ -190,7 +191,7 @@ class _Weighing:
         moment = Moment(*(from_nanoseconds(self.document.get(key, 0)) for key in ("began", "ended_writing")))
         faults = list(
             step_faults(
-                self.seen.driver,
+                self.seen.kind,
                 self.expected,
                 self.seen.manifest,
                 self.document["entries"],

@@ -182,10 +182,11 @@ class Model:
 
     def _rename(self, step: Step) -> None:
         folder, name = self._folder(step.path)
+        target = str(step.more["to"])
+        above, last = self._folder(target)  # Linux finds both directories before it looks into either
         if name not in folder:
             raise _refuse(errno.ENOENT)
-        node, target = folder[name], str(step.more["to"])
-        above, last = self._folder(target)
+        node = folder[name]
         if _lies_in(target, step.path) and node.is_directory and target != step.path:
             raise _refuse(errno.EINVAL)
         if _lies_in(step.path, target) and target != step.path:

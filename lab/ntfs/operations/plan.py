@@ -130,6 +130,8 @@ class Plan:
         for entry in self._known(Kind.DIRECTORY):
             below = [one for one in self.manifest.entries if one.path.startswith(entry.path + "/")]
             inside = {entry.path, *(one.path for one in below)}
+            if any(self._is_doubtful(path) for path in inside):  # elsewhere, nobody would know of it
+                continue
             if 0 < len(below) < 40 and not inside & self._taken and entry.reparse is None:
                 self._taken |= inside
                 return Target(entry.path, "directory", 0)

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError, LabError
+from lab.ntfs.busy import Machine
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.registry import Registry
 from lab.ntfs.volumes.fuse import can_mount
@@ -47,17 +50,32 @@ class Reader:
             ImageError: the reader refuses the volume, or dies on it.
             DeadlineError: it does not end in time.
         """
-        env = {"PYTHONPATH": os.pathsep.join(filter(None, (str(_PACKAGE), os.environ.get("PYTHONPATH"))))}
+        path = os.pathsep.join(filter(None, (str(_PACKAGE), os.environ.get("PYTHONPATH"))))
         more = ("--only",) if self.slow and only is not None else ()
         wanted = json.dumps(sorted(only)).encode() if more and only is not None else b""
-        try:
-            said = run(sys.executable, "-m", self.module, volume, *more, deadline=deadline, env=env, stdin=wanted)
-        except DeadlineError as late:
-            raise DeadlineError(f"{volume}: {self.name}: not done within {deadline.seconds:.3g} s") from late
+        words = (sys.executable, "-m", self.module, str(volume), *more)
+        with _scratch() as folder:
+            try:
+                said = run(*words, deadline=deadline, env={"PYTHONPATH": path, "TMPDIR": str(folder)}, stdin=wanted)
+            except DeadlineError as late:
+                raise DeadlineError(f"{volume}: {self.name}: not done within {deadline.seconds:.3g} s") from late
         if not said:
             why = last_line(said.stderr) or f"it ended with status {said.status}"
             raise ImageError(f"{volume}: {self.name}: {why}")
         return Manifest.from_json(json.loads(said.stdout))
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for what a reader makes, and mounts; one that was killed has not let go of it."""
+    with tempfile.TemporaryDirectory(prefix="lab-reader-", ignore_cleanup_errors=True) as made:
+        folder = Path(made).resolve()
+        try:
+            yield folder
+        finally:
+            for point in Machine().mounts_below(folder):
+                # Not canonicalized: umount(8) would ask the dead daemon for the path, and get no answer.
+                run("umount", "--no-canonicalize", "--lazy", point, deadline=Deadline(10))
 
 
 readers: Registry[Reader] = Registry("reader")

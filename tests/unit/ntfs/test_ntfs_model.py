@@ -109,6 +109,7 @@ RARE = (
     [a_step("mkdir", "dir"), a_step("create", "dir/a", **FULL), a_step("rename", "dir/a", to="dir")],
     [a_step("mkdir", "dir"), a_step("mkdir", "dir/sub"), a_step("rename", "dir", to="dir/sub")],
     [a_step("create", "a", **FULL), a_step("fallocate", "a", mode=0, offset=0, length=700)],
+    [a_step("create", "dir", **FULL), a_step("rename", "a", to="dir/a")],
     [a_step("mkdir", "dir"), a_step("mkdir", "b"), a_step("rename", "dir", to="b"), a_step("rmdir", "b")],
 )
 """What chance seldom comes to."""
@@ -119,6 +120,7 @@ RARE = (
 @example(RARE[2])
 @example(RARE[3])
 @example(RARE[4])
+@example(RARE[5])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(planned=st.lists(steps(), max_size=12))
 def test_a_step_has_the_effect_that_it_has_on_a_real_file_system(ground: Path, planned: list[Step]) -> None:

@@ -75,6 +75,18 @@ def test_what_nobody_is_sure_of_is_no_target() -> None:
     assert Plan(manifest, Terrain(4096, 1024, 1 << 30, layouts)).files() == []
 
 
+def test_a_directory_with_something_doubtful_in_it_is_not_moved() -> None:
+    paths = ("a", "a/broken", "b", "b/whole")
+    entries = tuple(file(path) if "/" in path else Entry(path, Kind.DIRECTORY) for path in paths)
+    layouts = {path: Layout(40 + at, "resident" if "/" in path else "small") for at, path in enumerate(paths)}
+    made = Plan(Manifest(entries, fragile=frozenset({"a/broken"})), Terrain(4096, 1024, 1 << 30, layouts))
+    spare = made.spare_directory()
+    assert spare is not None
+    assert spare.path == "b"
+    assert made.files() == []
+    assert made.spare_directory() is None
+
+
 def test_what_a_file_has_besides_bytes_makes_it_a_target_too() -> None:
     files = {
         file("a"): "resident",

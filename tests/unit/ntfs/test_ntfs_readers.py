@@ -161,6 +161,30 @@ def test_readers_refuse_what_is_no_volume(tmp_path: Path) -> None:
     assert refused.value.message.startswith(f"{image}: read by 0 of 3 readers, 2 must agree: libfsntfs: ")
 
 
+def test_a_reader_that_is_ended_leaves_no_mount_behind(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = """
+import subprocess, sys, tempfile, time
+from pathlib import Path
+at = tempfile.mkdtemp(prefix="mounted-")
+Path(sys.argv[0]).with_name("at").write_text(at)
+subprocess.run(("ntfs-3g", "-o", "ro", sys.argv[1], at), check=True)
+Path(at).stat().st_dev != Path(at).parent.stat().st_dev and Path(sys.argv[0]).with_name("is").touch()
+time.sleep(600)
+"""
+    (tmp_path / "mounts_and_sleeps.py").write_text(program, encoding="ascii")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(DeadlineError):
+        Reader("sleeps", "mounts_and_sleeps", "", lambda: "").read(built["streams"].path, Deadline(5))
+    if not (tmp_path / "is").exists():
+        pytest.skip("the machine is too busy to mount anything in 5 s")
+    at = Path((tmp_path / "at").read_text())
+    assert at.parent.name.startswith("lab-reader-")
+    assert str(at) not in Path("/proc/self/mountinfo").read_text()
+    assert not at.parent.exists()
+
+
 def test_a_reader_that_spins_is_ended(tmp_path: Path) -> None:
     (tmp_path / "spins_for_ever.py").write_text("while True:\n    pass\n", encoding="ascii")
     spins = Reader("spins", "spins_for_ever", "", lambda: "")

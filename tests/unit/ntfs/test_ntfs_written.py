@@ -304,7 +304,7 @@ def test_a_special_file_that_is_none_any_more(special: Done, path: str, changed:
 
 def test_chmod_that_is_forgotten_is_wrong_unless_the_manual_says_so(special: Done) -> None:
     assert special.judged().verdict.finding is Finding.DEGRADED
-    verdict = special.judged(driver="ntfs3").verdict
+    verdict = special.judged(driver="ntfs3", kind="kernel").verdict
     assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
     assert {"step:attributes/mode", "step:attributes/owner"} <= broken(verdict)
 
