@@ -133,7 +133,15 @@ def printable(text: str, encoding: str) -> str:
 def href(path: str) -> str:
     """An evidence path as a link that cannot leave the run's folder or be anything but a relative path."""
     parts = [part for part in path.split("/") if part not in {"", ".", ".."}]
-    return "./" + "/".join(quote(part.encode("utf-8", "surrogateescape")) for part in parts)
+    return "./" + "/".join(quote(_bytes_of(part)) for part in parts)
+
+
+def _bytes_of(name: str) -> bytes:
+    """A file name's; one that no file can have, since it holds half a character, has none and is spelled out."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace")
 
 
 def _acts(char: str) -> bool:

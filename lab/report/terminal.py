@@ -19,6 +19,7 @@ from rich.text import Text
 from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.pivot import NOT_TRIED, Square, Table, Values, tables
 from lab.matrix.tally import borrowed, sentence
+from lab.report.downtime import downtimes, spoken
 from lab.report.sign import (
     BLANK,
     FLAKY,
@@ -75,6 +76,7 @@ class _Page:
 
     def __init__(self, console: Console, folder: Path) -> None:
         self._console = console
+        self._folder = folder
         folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         self._below = "" if folder == Path() else f"{folder}/"
         encoding = console.encoding
@@ -91,6 +93,11 @@ class _Page:
             self._line(self._mark(BLANK), self._text(f" {NOT_TRIED}", "dim"))
         for cell in noteworthy(matrix):
             self._detail(cell)
+        measured = downtimes(self._folder, matrix)
+        for cell in matrix.cells:
+            if cell.id in measured:
+                self._console.print()
+                self._line(self._text(f"downtime of {cell.name}: {spoken(measured[cell.id])}"))
         for reason, number in skips(matrix).items():
             self._console.print()
             self._line(self._mark(SIGNS[Outcome.SKIPPED]), self._text(f" {number} skipped: {reason}"))

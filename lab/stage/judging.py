@@ -61,7 +61,6 @@ def judge_move(
     """
     guest, modules = prepared.guest, request.modules
     checks: list[Check] = []
-    facts = dict(prepared.facts)
     legs = ((prepared.source, prepared.target), (prepared.target, prepared.source))[: 2 if request.back else 1]
     for number, (source, target) in enumerate(legs):
         name, prefix = (("there", ""), ("back", "back:"))[number]
@@ -93,7 +92,6 @@ def judge_move(
         if last and request.iterations > 1 and travel.watched:
             measured = repeated(travel, request.iterations, deadline)
             (evidence / "downtime.json").write_text(json.dumps(measured.to_json(), indent=1) + "\n")
-            facts["downtime"] = measured.headline
         if last:
             travel.steer(deadline)
         keep_journey(travel.journey, evidence / f"{name}-journey.json")
@@ -106,7 +104,7 @@ def judge_move(
         checks += (dataclasses.replace(check, name=prefix + check.name) for check in found)
     with beside(lambda: keep_host(prepared.source, evidence, deadline=deadline)):
         keep_host(prepared.target, evidence, deadline=deadline)
-    return _verdict(tuple(checks), facts)
+    return _verdict(tuple(checks), prepared.facts)
 
 
 def _changes(guest: Guest, arrival: moving.Arrival | None) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from lab.checks.downtime import PAUSES, Calibration, Downtime, Iteration, downtime
 from lab.matrix.model import Matrix, MatrixCell
-from lab.report import html, markdown
+from lab.report import html, markdown, terminal
 from lab.report.downtime import NOTHING, Unreadable, downtimes, parse, spoken
 from lab.report.write import write_reports
 from lab.verdict import Outcome
@@ -204,6 +205,13 @@ def test_markdown_has_a_line_for_each_cell_that_measured() -> None:
     ]
     assert section[0].startswith("- `save-restore-pv`: withheld (n=2): 2 iterations of at least 30; the network meter ")
     assert text.replace("## Downtime\n\n" + "\n".join(section) + "\n\n", "") == markdown.render(example())
+
+
+def test_a_terminal_shows_it_too(tmp_path: Path) -> None:
+    matrix = _run(tmp_path, json.dumps(LIVE.to_json()))
+    file = io.StringIO()
+    terminal.show(matrix, folder=tmp_path, file=file, width=200)
+    assert f"\n\ndowntime of live: {LIVE.headline}\n\n1 cell: 1 pass\n" in file.getvalue()
 
 
 def test_what_a_measurement_says_is_text() -> None:
