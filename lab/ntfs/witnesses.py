@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lab.ntfs.difference import Difference
-from lab.ntfs.manifest import Entry, Feature, Kind, Manifest
+from lab.ntfs.manifest import Attachment, Entry, Feature, Kind, Manifest
 from lab.ntfs.readers import Readings, distrust, traits, verify
 
 __all__ = ["Hearing", "complemented", "hear", "lenient"]
@@ -110,15 +110,33 @@ def _for_outsiders(expected: Manifest) -> Manifest:
 
 
 def lenient(expected: Manifest, observed: Manifest, touched: frozenset[str]) -> Manifest:
-    """``expected``, with the attributes that a write may change as they were seen."""
+    """``expected``, with the attributes that a write may change as they were seen, and what Linux adds of its own."""
 
     def as_seen(entry: Entry) -> Entry:
         seen = observed.by_path.get(entry.path)
-        if entry.path not in touched or entry.attributes is None or seen is None or seen.attributes is None:
+        if entry.path not in touched or seen is None:
+            return entry
+        entry = replace(entry, eas=_with_unix_eas(entry.eas, seen.eas))
+        if entry.attributes is None or seen.attributes is None:
             return entry
         return replace(entry, attributes=entry.attributes & ~_OPEN_BITS | seen.attributes & _OPEN_BITS)
 
     return replace(expected, entries=tuple(as_seen(entry) for entry in expected.entries))
+
+
+_UNIX_EAS = frozenset({"$LXUID", "$LXGID", "$LXMOD", "$LXDEV"})
+"""Owner, group, mode and device of a file, as the Linux subsystem of Windows keeps them, and ntfs3 of all that it makes
+(fs/ntfs3/xattr.c): how a driver keeps what every file of Linux has is its own affair.
+"""
+
+
+def _with_unix_eas(
+    expected: tuple[Attachment, ...] | None, seen: tuple[Attachment, ...] | None
+) -> tuple[Attachment, ...] | None:
+    if expected is None or seen is None:
+        return expected
+    known = {one.name for one in expected}
+    return (*expected, *(one for one in seen if one.name in _UNIX_EAS - known))
 
 
 def complemented(manifest: Manifest, readings: Readings) -> Manifest:

@@ -15,8 +15,8 @@ from lab.debian.archive import Package
 from lab.errors import LabError
 from lab.ntfs import ntfsck as ntfsck_module
 from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
-from lab.ntfs.difference import Difference
-from lab.ntfs.manifest import FEATURES, Entry, Feature, Kind, Manifest, Times, digest
+from lab.ntfs.difference import Difference, diff
+from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Times, digest
 from lab.ntfs.ntfsck import found_by_ntfsck, ntfsck
 from lab.ntfs.readers import Readings
 from lab.ntfs.volumes import Volume
@@ -132,6 +132,19 @@ def test_a_write_may_set_the_archive_bit_and_no_other() -> None:
     assert lenient(TRUTH, seen, both).by_path["a"].attributes == 0
     assert lenient(TRUTH, seen, both).by_path["b"].attributes == 0
     assert lenient(TRUTH, seen, frozenset()) == TRUTH
+
+
+def test_unix_owner_and_mode_are_the_drivers_own_affair_and_other_attributes_are_not() -> None:
+    mode, other = (Attachment(name, 4, SHA) for name in ("$LXMOD", "OTHER"))
+    bare = Manifest(tuple(replace(one, eas=()) for one in TRUTH.entries))
+    seen = Manifest(tuple(replace(one, eas=(mode,)) for one in TRUTH.entries))
+    assert diff(lenient(bare, seen, frozenset({"a", "b"})), seen) == ()
+    assert [one.path for one in diff(lenient(bare, seen, frozenset({"a"})), seen)] == ["b"]
+    odd = Manifest(tuple(replace(one, eas=(mode, other)) for one in TRUTH.entries))
+    assert [(one.path, one.what) for one in diff(lenient(bare, odd, frozenset({"a", "b"})), odd)] == [
+        ("a", "ea"),
+        ("b", "ea"),
+    ]
 
 
 def test_what_the_recipe_does_not_say_the_readers_word_completes() -> None:
