@@ -109,6 +109,8 @@ def truncate(plan: Plan) -> None:
         plan.do("truncate", target.path, f"truncate/{target.kind}", cost=16 * cluster, size=size)
     folder = plan.fresh("truncate")
     whole = max(plan.fits(3 * cluster + 100, 100_000), default=0)
+    if not whole:
+        return
     for size in sorted({0, 1, 300, cluster, cluster + 1, whole - 1}):
         path = f"{folder}/{size}.bin"
         if size < whole and plan.do("create", path, "truncate/new", length=whole):

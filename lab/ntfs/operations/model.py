@@ -161,8 +161,11 @@ class Model:
         node.part = step.part
 
     def _truncate(self, step: Step) -> None:
+        size = int(step.more["size"])
+        if size < 0:
+            raise _refuse(errno.EINVAL)
         node = self._file(step)
-        node.holding(self._source).resize(int(step.more["size"]))
+        node.holding(self._source).resize(size)
         node.written()
         node.part = step.part
 

@@ -146,6 +146,12 @@ def test_what_the_agent_did_to_memory_disk_and_processes_is_seen(watched: Watche
 
     watched.harm("kill", process="sentinel")
     pid, start = before.processes["sentinel"].pid, before.processes["sentinel"].start
+    # A signal that was sent has not yet done its work.
+    wait_until(
+        "the sentinel's death",
+        lambda: not watched.report(verify=False).processes["sentinel"].alive,
+        deadline=Deadline(20),
+    )
     assert red(process_check(before, watched.report(verify=False))) == (
         f"same-process: sentinel: {pid}/{start}, now {pid}/{start} (dead)"
     )

@@ -98,9 +98,7 @@ def test_a_way_back_that_is_refused_withholds_the_figure(pair: Pair, monkeypatch
     assert len(found.iterations) == 1
     ways = [said.split(" failed: ")[0] for said in found.withheld if " failed: " in said]
     assert ways == ["the way back (live)", "the way back (save-restore)"]
-    assert found.withheld[-2].startswith(
-        "the way back (live) failed: fake:///xen-4.20: guest web32-f00d-10: migrate"
-    )
+    assert found.withheld[-2].startswith("the way back (live) failed: fake:///xen-4.20: guest web32-f00d-10: migrate")
     assert found.headline.startswith("withheld (n=1): 1 iterations of at least 30; ")
     assert pair.guest.host.name == "xen-4.20"
 
