@@ -89,4 +89,9 @@ def expect(
 
 
 def _concerns(step: Step, refused: Iterable[str]) -> bool:
-    return any(path == other or path.startswith(other + "/") for path in step.paths for other in refused)
+    """Whether it needs what was refused: at its path or above, or for a directory to go, all that was in it."""
+    return any(
+        path == other or path.startswith(other + "/") or (step.do == "rmdir" and other.startswith(path + "/"))
+        for path in step.paths
+        for other in refused
+    )

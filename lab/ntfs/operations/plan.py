@@ -104,12 +104,9 @@ class Plan:
 
     def linked(self) -> list[Target]:
         """One file that has another name, if there is one."""
-        names = [
-            (entry, "linked")
-            for entry in self._known(Kind.FILE)
-            if self._linked[self.terrain.layouts[entry.path].number] > 1 and entry.sha256 is not None
-        ]
-        return self._some(names, 1)
+        layouts = self.terrain.layouts
+        plain = [one for one in self._known(Kind.FILE) if layouts[one.path].kind in KINDS and one.sha256 is not None]
+        return self._some([(one, "linked") for one in plain if self._linked[layouts[one.path].number] > 1], 1)
 
     def aliased(self) -> Iterator[Entry]:
         """Everything that has an 8.3 alias."""
@@ -140,7 +137,9 @@ class Plan:
     def _eligible(self, least: int) -> Iterator[Entry]:
         for entry in self._known(Kind.FILE):
             layout = self.terrain.layouts[entry.path]
-            if entry.sha256 is None or entry.reparse is not None or self._linked[layout.number] > 1:
+            if layout.kind not in KINDS or self._linked[layout.number] > 1:
+                continue
+            if entry.sha256 is None or entry.reparse is not None:
                 continue
             if (entry.attributes or 0) & _READ_ONLY or (entry.size or 0) < least:
                 continue

@@ -269,6 +269,15 @@ def test_what_fails_because_something_before_it_did_is_told_apart() -> None:
     assert str(refusals[0]) == "mkdir 'new': ENOSPC: No space left on device"
 
 
+def test_a_directory_that_is_not_empty_because_of_a_refusal_follows_from_it() -> None:
+    too_long = {"errno": errno.ENAMETOOLONG, "text": "File name too long"}
+    not_empty = {"errno": errno.ENOTEMPTY, "text": "Directory not empty"}
+    steps = (Step("unlink", "kept/a", "delete/directory"), Step("rmdir", "kept", "delete/directory"))
+    after = expected((steps[0], too_long), (steps[1], not_empty))
+    assert [refusal.follows for refusal in after.refusals] == [False, True]
+    assert [refusal.follows for refusal in expected((steps[1], not_empty)).refusals] == [False]
+
+
 def test_a_step_that_cannot_have_been_done_is_a_lie() -> None:
     after = expected(
         (Step("rmdir", "kept", "tree/deep"), {}), (Step("lookup", "b", "x", {"like": "c"}), {"value": True})

@@ -59,11 +59,22 @@ def test_of_each_kind_the_smallest_and_the_largest_are_taken_and_none_twice() ->
         (file("hiberfil.sys"), "non-resident"),
         (file("a"), "encrypted"),
         (file("a"), ""),
+        (file("a.", short_name="A"), ""),
         (Entry("a", Kind.FILE, 100), "resident"),
         (Entry("a", Kind.SYMLINK, target="b"), "resident"),
         (file("$Extend"), "resident"),
     ],
-    ids=["read-only", "large", "hibernation", "encrypted", "reparse", "unknown bytes", "link", "system"],
+    ids=[
+        "read-only",
+        "large",
+        "hibernation",
+        "encrypted",
+        "reparse",
+        "reparse with more",
+        "unknown bytes",
+        "link",
+        "system",
+    ],
 )
 def test_what_is_no_target(entry: Entry, kind: str) -> None:
     assert plan({entry: kind}).files() == []
