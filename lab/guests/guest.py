@@ -267,7 +267,7 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
     """Define and start a guest on ``host`` and wait for its shell; it is gone at the end, wherever it moved.
 
     ``folder`` gets its disk and the domain XML that libvirt was given. ``shelf`` is an image that it sees as
-    /dev/xvdb and cannot write.
+    /dev/xvdb.
 
     Raises:
         GuestError: libvirt refuses it, or it does not come up; its last words are in the message.
@@ -275,7 +275,7 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
     disk = folder / f"{name}.raw"
     held = {"xvda": Held(disk, f"{name[-15:]}-xvda")}
     if shelf is not None:
-        held["xvdb"] = Held(shelf, f"{name[-15:]}-xvdb", read_only=True)
+        held["xvdb"] = Held(shelf, f"{name[-15:]}-xvdb")
     with ExitStack() as undoing:
         undoing.callback(disk.unlink, missing_ok=True)
         image.copy_disk(disk, deadline=deadline)

@@ -52,10 +52,10 @@ class Ground:
 class Readiness:
     """What is done to a guest once, before it is frozen. ``key`` changes with what ``make`` does.
 
-    ``shelf`` is the size in bytes of a disk that the guest has as /dev/xvdb and cannot write; 0 for none. At its return
-    the disk may hold anything: nobody has read it yet. ``shell`` says whether one is to be open then; it takes seconds,
-    and who talks to a server in the guest does without. The guest's clock is set through it: without, it stands
-    where it was frozen.
+    ``shelf`` is the size in bytes of a disk that the guest has as /dev/xvdb; 0 for none. At its return the disk may
+    hold anything: nobody has read it yet. ``shell`` says whether one is to be open then; it takes seconds, and who
+    talks to a server in the guest does without. The guest's clock is set through it: without, it stands where it was
+    frozen.
     """
 
     key: str

@@ -47,7 +47,7 @@ def readiness(built: Mapping[str, BuiltModule] = MappingProxyType({})) -> BareRe
     names = ("loop", *dict.fromkeys(name for driver in drivers.values() for name in driver.modules))
     probe = resources.files("lab.ntfs").joinpath("probe.py").read_bytes()
     compiled = sorted((driver, module.folder.name) for driver, module in built.items())
-    key = fingerprint("bench 3", names, hashlib.sha256(probe).hexdigest(), *([compiled] if compiled else []))
+    key = fingerprint("bench 4", names, hashlib.sha256(probe).hexdigest(), *([compiled] if compiled else []))
 
     def make(guest: Furnished, deadline: Deadline) -> None:
         guest.shell.put(probe, _PROBE, deadline=deadline)

@@ -175,11 +175,11 @@ def test_a_guest_starts_is_reached_through_its_host_and_leaves_nothing(
     assert failures == []
 
 
-def test_a_shelf_is_a_second_disk_that_nobody_writes(source: Place, image: GuestImage, tmp_path: Path) -> None:
+def test_a_shelf_is_a_second_disk_that_drivers_may_write_to(source: Place, image: GuestImage, tmp_path: Path) -> None:
     shelf = tmp_path / "shelf.raw"
     with start(source, image, tmp_path, shelf=shelf) as guest:
-        assert source.disks.plugged[f"{NAME}-xvdb"] == (shelf, True)
-        assert [(disk.target, disk.readonly) for disk in guest.spec.disks] == [("xvda", False), ("xvdb", True)]
+        assert source.disks.plugged[f"{NAME}-xvdb"] == (shelf, False)
+        assert [(disk.target, disk.readonly) for disk in guest.spec.disks] == [("xvda", False), ("xvdb", False)]
     assert source.serials == {"b00t"}
 
 

@@ -193,7 +193,7 @@ def test_what_the_host_had_plugged_is_kept_by_what_it_is(world: World) -> None:
     entries = json.loads((poised.folder / "plugs.json").read_text())
     assert entries == [
         {"role": "xvda", "serial": xvda, "target": 0, "read_only": False, "sector": 512},
-        {"role": "xvdb", "serial": xvdb, "target": 1, "read_only": True, "sector": 512},
+        {"role": "xvdb", "serial": xvdb, "target": 1, "read_only": False, "sector": 512},
         {"role": "boot", "serial": "b00t", "target": 2, "read_only": True, "sector": 512},
     ]
     frozen = world.freezes[0]
@@ -264,7 +264,7 @@ def test_the_shelf_is_the_callers(world: World) -> None:
     shelf = world.folder / "shelf-10.raw"
     shelf.write_bytes(b"volumes")
     with world.guest(ready(shelf=1 << 30), shelf=shelf) as guest:
-        assert (guest.disks["xvdb"].image, guest.disks["xvdb"].read_only) == (shelf, True)
+        assert (guest.disks["xvdb"].image, guest.disks["xvdb"].read_only) == (shelf, False)
         snapshot, _, _ = world.lives[-1]
         assert [plug.image for plug in snapshot.plugs if plug.serial.endswith("-xvdb")] == [shelf]
     assert shelf.read_bytes() == b"volumes"
