@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,16 @@ def served() -> Iterator[Callable[[object], dict[str, Any]]]:
             return answer
 
     yield ask
-    (server,) = {
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.read_bytes().startswith(b"\0".join(word.encode() for word in words))
-    }
-    os.kill(server, signal.SIGTERM)
+    started = b"\0".join(word.encode() for word in words)
+    servers = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            if path.read_bytes().startswith(started):
+                servers.append(int(path.parent.name))
+    assert servers
+    for server in servers:  # the one that listens, and perhaps a fork of it that has answered and is about to end
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGTERM)
 
 
 def test_a_server_does_what_the_command_line_does(
