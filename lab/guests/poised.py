@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lab.cache import Cache, birth, fingerprint
 from lab.deadline import Deadline
-from lab.events import step
+from lab.errors import LabError
+from lab.events import emit, step
 from lab.guests.guest import Address, Guest, Held, domain_spec, start_guest
 from lab.guests.image import GuestImage, obtain_guest_image
 from lab.hosts.embedded.host import Embedded, resumed, set_clock
@@ -38,8 +39,10 @@ _BOOT = "boot"
 _MAKING = {False: "poised 1", True: "poised 2"}
 """The part of a key that stands for how guests are frozen: those that are paused before, and others."""
 
-_RETURN_SECONDS = 75.0
-"""For the first answer of a guest that is back; some 5 on a machine with nothing else to do."""
+_RETURN_SECONDS = (25.0, 75.0)
+"""For the first answer of a guest that is back, try by try; some 5 if the machine has nothing else to do. Emulated PVH
+guests on Xen 4.14 have been seen to come back with their kernel spinning for a lock, for ever.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,32 +123,65 @@ def poised_guest(  # noqa: PLR0913 - what it is made from, and where it lives
     Raises:
         HostError, GuestError: one of them does not come up, or does not come back.
     """
-    with obtain_poised(ground, recipe, request, readiness, deadline=deadline) as poised:
-        place = run_.place(recipe.name)
-        disk = place.folder / poised.disk.name
-        run("cp", "--sparse=always", "--reflink=auto", poised.disk, disk, deadline=deadline).check()
-        files = {"xvda": disk, _BOOT: poised.image.boot.disk, **({"xvdb": shelf} if shelf is not None else {})}
-        plugs = tuple(
-            Plug(files[role], plug.serial, plug.target, plug.read_only, plug.sector) for role, plug in poised.plugs
-        )
-        back = Snapshot(poised.folder, poised.under.image, poised.under.facts, plugs)
-        with resumed(
-            back, recipe, ground.keys, place, network=network, accelerator=ground.accelerator, deadline=deadline
-        ) as embedded:
-            guest = _return(poised, request, embedded, files, deadline)
-            if readiness.shell:
-                # It answered before it was frozen, so a slow answer is not what is to be expected: under emulation PVH
-                # guests have been seen to come back with their kernel spinning for a lock, for ever.
-                soon = deadline.at_most(_RETURN_SECONDS)
-                guest.reconnect(soon)
-                # Its clock stood still meanwhile; nothing but its own kernel keeps it.
-                set_clock(guest.shell, deadline=soon)
-            else:
-                guest.know_shell()
-            try:
-                yield guest
-            finally:
-                guest.leave()
+    with obtain_poised(ground, recipe, request, readiness, deadline=deadline) as poised, ExitStack() as life:
+        for seconds in _RETURN_SECONDS if readiness.shell else (deadline.seconds,):
+            with ExitStack() as attempt:
+                guest = _returned(attempt, poised, ground, recipe, run_, shelf, network, deadline)
+                if not readiness.shell:
+                    guest.know_shell()
+                elif not _answers(guest, deadline.at_most(seconds), last=seconds == _RETURN_SECONDS[-1]):
+                    continue
+                life.push(attempt.pop_all())
+                break
+        try:
+            yield guest
+        finally:
+            guest.leave()
+
+
+def _returned(  # noqa: PLR0913, PLR0917 - as poised_guest has it
+    life: ExitStack,
+    poised: Poised,
+    ground: Ground,
+    recipe: EmbeddedRecipe,
+    run_: RunFolder,
+    shelf: Path | None,
+    network: PrivateNetwork | None,
+    deadline: Deadline,
+) -> Guest:
+    """The guest on its host, both of which go on from where they were frozen."""
+    place = run_.place(recipe.name)
+    disk = place.folder / poised.disk.name
+    run("cp", "--sparse=always", "--reflink=auto", poised.disk, disk, deadline=deadline).check()
+    files = {"xvda": disk, _BOOT: poised.image.boot.disk, **({"xvdb": shelf} if shelf is not None else {})}
+    plugs = tuple(
+        Plug(files[role], plug.serial, plug.target, plug.read_only, plug.sector) for role, plug in poised.plugs
+    )
+    back = Snapshot(poised.folder, poised.under.image, poised.under.facts, plugs)
+    embedded = life.enter_context(
+        resumed(back, recipe, ground.keys, place, network=network, accelerator=ground.accelerator, deadline=deadline)
+    )
+    return _return(poised, poised.request, embedded, files, deadline)
+
+
+def _answers(guest: Guest, soon: Deadline, *, last: bool) -> bool:
+    """Whether the guest is back; its clock is set then, which stood still, and which nothing but its own kernel keeps.
+
+    It answered before it was frozen, so that a slow answer is not what is to be expected.
+
+    Raises:
+        LabError: it is not, and that was the last try.
+    """
+    try:
+        guest.reconnect(soon)
+        set_clock(guest.shell, deadline=soon)
+    except LabError as silent:
+        guest.leave()
+        if last:
+            raise
+        emit("return again", guest=guest.name, host=guest.host.facts.name, because=silent.message)
+        return False
+    return True
 
 
 @contextmanager

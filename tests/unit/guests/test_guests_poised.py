@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import events
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
-from lab.errors import GuestError, HostError
+from lab.errors import GuestError, HostError, LabError
 from lab.guests.guest import Guest
 from lab.guests.image import BootFiles, GuestImage
 from lab.guests.poised import Ground, Poised, Readiness, obtain_poised, poised_guest
@@ -28,7 +29,7 @@ from lab.hypervisor import DomainState
 from lab.scenario.cell import GuestRequest, KernelRequest
 from lab.testing.host import FakeDisks, FakeNetwork, fake_host
 from lab.testing.hypervisor import FakeHypervisor
-from lab.testing.shell import FakeShell
+from lab.testing.shell import Answer, FakeShell
 
 REQUEST = GuestRequest("web32", "bookworm", "i386", KernelRequest("trixie"))
 NOTHING: Any = None
@@ -73,6 +74,9 @@ class World:
     left: list[str] = field(default_factory=list)
     freezes: list[dict[str, Plug]] = field(default_factory=list)
     no_memory: str = ""
+    frozen: list[set[DomainState]] = field(default_factory=list)
+    silent: int = 0
+    """How many returns more leave a guest that does not answer."""
 
     @property
     def ground(self) -> Ground:
@@ -82,20 +86,22 @@ class World:
     def guests(self) -> dict[str, DomainState]:
         return {record.identity.name: record.state for record in self.hypervisor.records.values()}
 
-    @contextmanager
+    @contextlib.contextmanager
     def resumed(
         self, snapshot: Snapshot, recipe: Any, _keys: Any, place: Place, *, network: object, **_more: Any
     ) -> Iterator[Embedded]:
         place.sockets.mkdir(exist_ok=True)
         (place.sockets / "qmp").touch()
         self.lives.append((snapshot, place, network))
+        silent = snapshot is not self.under and self.silent > 0
+        self.silent -= silent
         script = FakeShell(
             {
                 "mkdir *": "",
                 "mount *": "",
                 "timeout *": "",
                 "sh -c cat *": "boots\n",
-                "sh -c n=*": "",
+                "sh -c n=*": Answer(255, stderr="no route to host") if silent else "",
                 "date *": "1795000000.5",
                 "sync": "",
                 "python3 *": "",
@@ -108,12 +114,14 @@ class World:
         network_ = dataclasses.replace(host.network, scripts=Alike(host.network.scripts))
         host = dataclasses.replace(host, network=network_, disks=disks)
         self.hosts.append(host)
-        yield Embedded(host, NOTHING, disks.plugs, lambda: self.left.append(place.folder.name))
-        (place.sockets / "qmp").unlink()
+        try:
+            yield Embedded(host, NOTHING, disks.plugs, lambda: self.left.append(place.folder.name))
+        finally:
+            (place.sockets / "qmp").unlink()
 
     def save_memory(self, _machine: object, into: Path, *, deadline: Deadline) -> None:
         deadline.check("snapshot")
-        assert set(self.guests.values()) == {DomainState.RUNNING}
+        self.frozen.append(set(self.guests.values()))
         assert self.left[-1] == into.parent.name  # nobody is connected to what is frozen
         if self.no_memory:
             raise HostError(self.no_memory)
@@ -126,7 +134,7 @@ class World:
         with obtain_poised(self.ground, RECIPE, request, readiness, deadline=soon()) as poised:
             return poised
 
-    @contextmanager
+    @contextlib.contextmanager
     def guest(self, readiness: Readiness, **more: Any) -> Iterator[Guest]:
         with poised_guest(self.ground, RECIPE, REQUEST, readiness, self.run, deadline=soon(), **more) as guest:
             yield guest
@@ -148,7 +156,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         GuestImage(folders["guest"] / "disk.raw", boot, "/sbin/init"),
     )
 
-    @contextmanager
+    @contextlib.contextmanager
     def given(thing: Callable[[], Any]) -> Iterator[Any]:
         yield thing()
 
@@ -258,6 +266,37 @@ def test_it_is_the_guest_that_it_was(world: World) -> None:
     assert network.open == []  # type: ignore[attr-defined] # likewise
     # Whoever goes with its host has nothing to undo.
     assert world.guests == {poised.name: DomainState.RUNNING}
+
+
+def test_a_guest_that_qemu_runs_itself_stands_still_when_it_is_frozen_and_then_goes_on(world: World) -> None:
+    pvh = dataclasses.replace(REQUEST, type="pvh")
+    with poised_guest(world.ground, RECIPE, pvh, ready(), world.run, deadline=soon()) as guest:
+        assert world.frozen == [{DomainState.PAUSED}]
+        assert world.guests == {guest.name: DomainState.RUNNING}
+    world.poise(ready())
+    assert world.frozen[1] >= {DomainState.RUNNING}
+
+
+def test_a_guest_that_is_silent_at_its_return_returns_once_more_and_everybody_hears_of_it(world: World) -> None:
+    world.poise(ready())
+    world.silent = 1
+    heard: list[events.Event] = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(events.subscribe(heard.append))
+        guest = stack.enter_context(world.guest(ready()))
+        assert len(world.lives) == 1 + 2
+        assert guest.disks["xvda"].image.read_bytes() == b"a file system, made ready"
+    again = [event.fields for event in heard if event.kind == "return again"]
+    assert again == [{"guest": guest.name, "host": "xen-4.20", "because": "sh: status 255: no route to host"}]
+
+
+def test_a_guest_that_stays_silent_is_the_labs_trouble(world: World) -> None:
+    world.poise(ready())
+    world.silent = 9
+    with pytest.raises(LabError, match=r"^sh: status 255: no route to host$"), world.guest(ready()):
+        pass
+    assert world.silent == 9 - 2
+    assert not any((place.sockets / "qmp").exists() for _, place, _ in world.lives)
 
 
 def test_the_shelf_is_the_callers(world: World) -> None:
