@@ -35,6 +35,7 @@ _SHAPES: tuple[tuple[Any, str], ...] = (
     (model.Xen, "Xen version"),
     (model.Suite, "Debian suite"),
     (model.Name, "name"),
+    (model.Names, "name or pattern"),
     (model.Module, "module"),
     (model.Memory, "amount (`256M`, `1G`)"),
     (model.Duration, "time (`500ms`, `5s`, `10m`)"),

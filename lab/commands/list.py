@@ -22,6 +22,7 @@ __all__ = ["register"]
 _EXAMPLE = "Examples: lab list | lab list scenarios/quick.lab.yaml | lab list --json"
 _SUFFIX = ".lab.yaml"
 _MOST_PAIRS = 20
+_MOST_VALUES = 24
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +57,9 @@ def _print(scenario: Summary, expansion: Expansion, *, brief: bool) -> None:
     sys.stdout.write(f"  {scenario.kind}, {_count(scenario.count, 'cell')}{left}\n")
     width = max(map(len, scenario.axes), default=0)
     for axis, values in scenario.axes.items():
-        sys.stdout.write(f"  {axis:{width}}  {', '.join(value or 'none' for value in values)}\n")
+        shown = [value or "none" for value in values[:_MOST_VALUES]]
+        more = [f"and {len(values) - len(shown)} more"] if len(values) > len(shown) else []
+        sys.stdout.write(f"  {axis:{width}}  {', '.join([*shown, *more])}\n")
     sys.stdout.writelines(f"  {line}\n" for line in _untested(expansion))
     for cell in () if brief else expansion.cells:
         expected = f"  (expected: {cell.expect.outcome})" if cell.expect else ""

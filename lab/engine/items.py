@@ -185,7 +185,9 @@ def cells_in(files: Iterable[str], config: pytest.Config) -> tuple[Cell, ...]:
         ScenarioError: a file cannot be read or holds mistakes.
     """
     root = config.rootpath
-    return tuple(cell for file in sorted(files) for cell in _as_asked(load(root / file, root=root), config))
+    return tuple(
+        cell for file in sorted(files) for cell in _as_asked(load(root / file, root=root, known=known_names()), config)
+    )
 
 
 def _as_asked(cells: Iterable[Cell], config: pytest.Config) -> tuple[Cell, ...]:

@@ -66,6 +66,20 @@ class Driver:
         """The mount options the lab asks for."""
         return self.write if write else self.read
 
+    @property
+    def again(self) -> tuple[str, ...]:
+        """The options to read back with what was written: those that it was written with, but read-only.
+
+        ntfs-3g shows owners and modes only with the option that makes it keep them.
+        """
+        return tuple("ro" if word == "rw" else word for word in self.write)
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """The Debian releases whose kernels (or packages) bring it or can be given it, as far as is known."""
+        built = self.built.sources if self.built else ()
+        return (*(shipped.release for shipped in self.shipped), *(source.release for source in built))
+
     def ships_in(self, release: str) -> bool:
         """Whether that Debian release is known to bring it; what a guest really does is the probe's to say."""
         return any(shipped.release == release for shipped in self.shipped)
@@ -169,6 +183,13 @@ NTFS3_LZX = drivers.add(
 _FUSE_TYPES = ("fuseblk", "fuse")
 """fuseblk on a block device, fuse on a plain file."""
 
+_FUSE_READ = ("ro", "streams_interface=xattr")
+
+_FUSE_WRITE = ("rw", "permissions", "streams_interface=xattr")
+"""ntfs-3g(8): without permissions, chmod and chown do nothing and return no error, and new files get no owner. With it
+and no file that maps users, owners and modes are kept by a mapping of its own, and come back as they were set.
+"""
+
 _NTFS_3G = (
     Shipped("bullseye", "2017.3.23AR.3"),
     Shipped("bookworm", "2022.10.3"),
@@ -185,8 +206,8 @@ NTFS_3G = drivers.add(
         modules=("fuse",),
         program="ntfs-3g",
         package="ntfs-3g",
-        read=("ro", "streams_interface=xattr"),
-        write=("rw", "streams_interface=xattr"),
+        read=_FUSE_READ,
+        write=_FUSE_WRITE,
         streams="xattr",
         shipped=_NTFS_3G,
     )
@@ -201,8 +222,8 @@ LOWNTFS_3G = drivers.add(
         modules=("fuse",),
         program="lowntfs-3g",
         package="ntfs-3g",
-        read=("ro", "streams_interface=xattr"),
-        write=("rw", "streams_interface=xattr"),
+        read=_FUSE_READ,
+        write=_FUSE_WRITE,
         streams="xattr",
         shipped=_NTFS_3G,
     )

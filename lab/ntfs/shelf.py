@@ -60,11 +60,17 @@ class Shelf:
             file.truncate(SHELF_BYTES)
         return cls(disk)
 
+    def has_room(self, specimen: Specimen) -> bool:
+        """Whether the volume is on it or can be put there, and a copy to be written to besides."""
+        span = _span(specimen.path.stat().st_size)
+        wanted = span if specimen.name in self.places else 2 * span
+        return self._end + wanted <= SHELF_BYTES
+
     def put(self, specimen: Specimen, deadline: Deadline) -> Place:
         """Copy a volume onto the shelf, unless it is there.
 
         Raises:
-            ImageError: it cannot be read, or the disk cannot be written.
+            ImageError: it cannot be read, there is no place for it, or the disk cannot be written.
             DeadlineError: it was not done in time.
         """
         if specimen.name not in self.places:
@@ -113,8 +119,12 @@ class Shelf:
     def _place(self, specimen: Specimen, deadline: Deadline) -> Place:
         with _image_errors(self.disk), self.disk.open("r+b") as file:
             at, size = self._end, specimen.path.stat().st_size
+            if at + size > SHELF_BYTES:
+                free = max(0, SHELF_BYTES - at)
+                said = f"{self.disk}: no place for {specimen.name}: it has {size} bytes, and {free} are left"
+                raise ImageError(said, hint=f"a shelf has {SHELF_BYTES} bytes in all")
             # Before anything is written: where a copy was broken off, its bytes would show through the next one.
-            self._end += -(-size // _GAP) * _GAP + _GAP
+            self._end += _span(size)
             _copy(specimen.path, file, at, size, deadline)
         return Place(specimen, at, size)
 
@@ -133,6 +143,11 @@ class Shelf:
                 digest.update(offset.to_bytes(8, "little"))
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def _span(size: int) -> int:
+    """How far behind a volume of that size the next one may begin."""
+    return -(-size // _GAP) * _GAP + _GAP
 
 
 @contextmanager

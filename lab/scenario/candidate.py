@@ -24,7 +24,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "migration": ("source", "target", "how", "guest", "type", "userland", "kernel", "arrives"),
     "modules": ("host", "guest", "type", "userland", "kernel", "delivery"),
     "boot": ("host", "guest", "type", "userland", "kernel"),
-    "ntfs": ("host", "kernel", "driver", "volume", "operation"),
+    "ntfs": ("host", "kernel", "driver", "volume", "operation", "writer"),
 }
 """The axes a kind of cell always shows where it has them; the others only where they vary."""
 
@@ -113,10 +113,17 @@ def _ntfs(scenario: NtfsScenario) -> Iterator[Candidate]:
     for stage in scenario.stage:
         hosts = _hosts(scenario.hosts) if stage == "xen" else (MICROVM,)
         for host, (axes, guest) in product(hosts, tuple(_ntfs_guests(scenario))):
-            for driver, volume, operation in product(scenario.drivers, scenario.volumes, scenario.operations):
-                labels = {"host": host.label, "kernel": axes["kernel"], "driver": driver, "volume": volume}
-                labels |= {"operation": operation, "stage": stage, **axes}
-                yield Candidate(labels, NtfsRequest(host, guest, driver, volume, operation, stage))
+            place = {"host": host.label, "kernel": axes["kernel"]}
+            for labels in _ntfs_labels(scenario):
+                request = NtfsRequest(host, guest, **labels, stage=stage)
+                yield Candidate({**place, **labels, "stage": stage, **axes}, request)
+
+
+def _ntfs_labels(scenario: NtfsScenario) -> Iterator[dict[str, str]]:
+    for driver, volume, operation in product(scenario.drivers, scenario.volumes, scenario.operations):
+        for writer in scenario.written_by or ("",):
+            written = {"writer": writer} if writer else {}
+            yield {"driver": driver, "volume": volume, "operation": operation, **written}
 
 
 def host_requests(role: str, host: Host) -> tuple[HostRequest, ...]:

@@ -141,7 +141,8 @@ class MigrationRequest:
 class NtfsRequest:
     """Mount ``volume`` with ``driver`` in a guest of ``kernel`` and do ``operation`` to it.
 
-    ``stage`` is ``xen`` (a guest of ``host``) or ``microvm`` (a bare QEMU guest; ``host`` is ignored).
+    ``stage`` is ``xen`` (a guest of ``host``) or ``microvm`` (a bare QEMU guest; ``host`` is ignored). With a
+    ``writer`` that driver does the operation, in a guest of its own, and ``driver`` reads what has come of it.
     """
 
     host: HostRequest
@@ -150,6 +151,12 @@ class NtfsRequest:
     volume: str
     operation: str = "read"
     stage: str = "xen"
+    writer: str = ""
+
+    @property
+    def shelved(self) -> str:
+        """What the volume is called that ``driver`` gets."""
+        return f"{self.volume}+{self.operation}@{self.writer}" if self.writer else self.volume
 
 
 Request = BootRequest | MigrationRequest | NtfsRequest

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lab.scenario.candidate import Candidate
 from lab.scenario.document import Node
+from lab.scenario.known import fits
 from lab.scenario.mistake import Mistakes, suggest
 
 __all__ = ["explain", "known_axes", "matching", "values"]
@@ -24,12 +25,19 @@ def values(candidates: Iterable[Candidate]) -> dict[str, tuple[str, ...]]:
 
 def matching(candidates: Sequence[Candidate], condition: Condition) -> list[int]:
     """The indices of the candidates that have one of the named values on every named axis."""
-    wanted = [(axis, frozenset(labels)) for axis, labels in condition.items()]
+    fitting = {
+        axis: _fitting(labels, {each.axes.get(axis, "") for each in candidates}) for axis, labels in condition.items()
+    }
     return [
         index
         for index, candidate in enumerate(candidates)
-        if all(candidate.axes.get(axis) in labels for axis, labels in wanted)
+        if all(candidate.axes.get(axis) in labels for axis, labels in fitting.items())
     ]
+
+
+def _fitting(wanted: Iterable[str], labels: Iterable[str]) -> frozenset[str]:
+    """Those of ``labels`` that are named, or fit a pattern."""
+    return frozenset(label for pattern in wanted for label in labels if fits(label, pattern))
 
 
 def known_axes(named: Sequence[str], axes: Sequence[str], node: Node, mistakes: Mistakes) -> bool:
@@ -45,7 +53,7 @@ def explain(condition: Condition, axes: Mapping[str, tuple[str, ...]]) -> str:
     """Why nothing matches."""
     reasons = []
     for axis, labels in condition.items():
-        missing = [label for label in labels if label not in axes[axis]]
+        missing = [label for label in labels if not any(fits(each, label) for each in axes[axis])]
         if missing:
             hint = suggest(missing[0], axes[axis])
             shown = ", ".join(axes[axis][:8]) + (", ..." if len(axes[axis]) > 8 else "")

@@ -1,14 +1,19 @@
-"""Names that a scenario may use but that live elsewhere: drivers, volumes, operations."""
+"""Names that a scenario may use but that live elsewhere: drivers, volumes, operations. And patterns of names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from lab.scenario.document import Node
 from lab.scenario.mistake import Mistakes, suggest
 from lab.scenario.model import NtfsScenario
 
-__all__ = ["Known", "check"]
+__all__ = ["Known", "fits", "settle"]
+
+_WILD = frozenset("*?")
+
+_MOST_LISTED = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +25,42 @@ class Known:
     operations: frozenset[str]
 
 
-def check(scenario: NtfsScenario, known: Known, tree: Node, mistakes: Mistakes) -> None:
-    """Report every driver, volume and operation of ``scenario`` that does not exist."""
-    for key, named, names in (
-        ("drivers", scenario.drivers, known.drivers),
-        ("volumes", scenario.volumes, known.volumes),
-        ("operations", scenario.operations, known.operations),
+def fits(name: str, pattern: str) -> bool:
+    """Whether ``pattern`` is the name, or fits it: ``*`` stands for anything, ``?`` for one character."""
+    # Square brackets mean themselves: a name may be in none of these files and still have one.
+    return name == pattern or (_is_wild(pattern) and fnmatchcase(name, pattern.replace("[", "[[]")))
+
+
+def settle(scenario: NtfsScenario, known: Known, tree: Node, mistakes: Mistakes) -> NtfsScenario:
+    """The scenario with each pattern replaced by the names it stands for, in alphabetical order.
+
+    Every driver, volume and operation that does not exist, and every pattern that fits none, goes to ``mistakes``.
+    """
+    settled = {}
+    for key, what, named, names in (
+        ("drivers", "driver", scenario.drivers, known.drivers),
+        ("volumes", "volume", scenario.volumes, known.volumes),
+        ("operations", "operation", scenario.operations, known.operations),
+        ("written_by", "driver", scenario.written_by or (), known.drivers),
     ):
+        found: dict[str, None] = {}
         for index, name in enumerate(named):
-            if name not in names:
-                hint = suggest(name, names) or f"; known: {', '.join(sorted(names))}"
-                mistakes.add(tree.at((key, index)).mark, f"no {key.removesuffix('s')} {name!r}{hint}")
+            meant = sorted(each for each in names if fits(each, name))
+            # A scenario about writing means by "every operation" those that write.
+            found.update(dict.fromkeys(each for each in meant if each != "read" or not scenario.written_by))
+            if not meant:
+                mistakes.add(tree.at((key, index)).mark, _unknown(what, name, names))
+        settled[key] = tuple(found) or named
+    return scenario.model_copy(update={**settled, "written_by": settled["written_by"] or None})
+
+
+def _is_wild(text: str) -> bool:
+    return not _WILD.isdisjoint(text)
+
+
+def _unknown(what: str, name: str, names: frozenset[str]) -> str:
+    listed = sorted(names)
+    some = ", ".join(listed[:_MOST_LISTED]) + (", ..." if len(listed) > _MOST_LISTED else "")
+    if _is_wild(name):
+        return f"no {what} fits {name!r}; known: {some}"
+    return f"no {what} {name!r}{suggest(name, names) or f'; known: {some}'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.errors import ScenarioError
@@ -45,7 +45,8 @@ def load(path: Path, *, root: Path, known: Known | None = None) -> tuple[Cell, .
 
 
 def parse(text: str, *, path: str, known: Known | None = None) -> tuple[Cell, ...]:
-    """The cells of all scenarios in ``text``, in its order; names of drivers and volumes are checked by ``known``.
+    """The cells of all scenarios in ``text``, in its order; names of drivers and volumes are checked by ``known``,
+    and patterns of them replaced; without it they are taken as they stand.
 
     Raises:
         ScenarioError: there are mistakes; all of them are named.
@@ -66,7 +67,8 @@ def expansions(text: str, *, path: str, known: Known | None = None) -> tuple[Exp
         if understood is None:
             continue
         if known is not None and isinstance(understood.scenario, NtfsScenario):
-            known_names.check(understood.scenario, known, tree, mistakes)
+            settled = known_names.settle(understood.scenario, known, tree, mistakes)
+            understood = replace(understood, scenario=settled)
         drafts.append(expand(understood, mistakes))
     named = names([(draft.kind, candidate.axes) for draft in drafts for candidate in draft.chosen])
     _check_unique(drafts, named, mistakes)

@@ -27,6 +27,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "drivers": ("driver",),
     "volumes": ("volume",),
     "operations": ("operation",),
+    "written_by": ("writer",),
     "migrate": ("how", "trip", "arrives"),
     "modules": ("delivery",),
     "stage": ("stage", "host"),

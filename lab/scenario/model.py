@@ -123,6 +123,13 @@ Several = Annotated[tuple[T, ...], BeforeValidator(_several), AfterValidator(_di
 Axis = Annotated[tuple[T, ...], BeforeValidator(_several), Field(min_length=1), AfterValidator(_distinct)]
 Text = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_shaped(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name of letters, digits, . _ -"))]
+Names = Annotated[
+    str,
+    AfterValidator(
+        _shaped(r"[A-Za-z0-9*?][A-Za-z0-9*?._-]{0,62}", "a name of letters, digits, . _ - (or a pattern with * and ?)")
+    ),
+]
+"""A name, or a pattern that stands for all known names that it fits."""
 Suite = Annotated[str, AfterValidator(_shaped(r"[a-z][a-z0-9-]*", "a Debian suite, such as bookworm"))]
 Xen = Annotated[str, AfterValidator(_shaped(r"[0-9]{1,2}\.[0-9]{1,2}", 'a Xen version, such as "4.17"'))]
 Module = Annotated[str, AfterValidator(_shaped(r"[A-Za-z0-9][A-Za-z0-9_-]*", "a kernel module, such as dm-mod"))]
@@ -318,9 +325,14 @@ class NtfsScenario(Scenario):
 
     hosts: dict[Name, Host] = Field({}, max_length=1, description="Role -> host; one role.")
     kernels: Axis[Kernel] = Field(description="Kernels of the guests.")
-    drivers: Axis[Name] = Field(description="NTFS drivers, such as ntfs3, ntfs, ntfs-3g.")
-    volumes: Axis[Name] = Field(description="Sample volumes, such as clean, dirty.")
-    operations: Axis[Name] = Field(("read",), description="What is done to a mounted volume.")
+    drivers: Axis[Names] = Field(description='NTFS drivers, such as ntfs3, ntfs, ntfs-3g, or "*".')
+    volumes: Axis[Names] = Field(description='Sample volumes, such as clean, dirty, "names-*".')
+    operations: Axis[Names] = Field(("read",), description='What is done to a mounted volume, such as read, or "*".')
+    written_by: Axis[Names] | None = Field(
+        None,
+        description="Drivers that do the operations first, each on a kernel that has it; what they have written is then"
+        " read with drivers.",
+    )
     stage: Axis[Stage] = Field(("xen",), description="xen (a Xen guest) or microvm (a bare QEMU guest).")
     guest: GuestShape = Field(GuestShape(), description="The guest; its release decides the version of ntfs-3g.")
 
@@ -328,6 +340,10 @@ class NtfsScenario(Scenario):
     def _staged(self) -> NtfsScenario:
         if "xen" in self.stage and not self.hosts:
             raise _fault('needs hosts, such as {lab: {xen: "4.20"}}, unless stage is microvm')
+        if self.written_by and "read" in self.operations:
+            raise _fault(
+                "to read is not to write; name what is written, as in operations: [everything]", ("written_by",)
+            )
         return self
 
 

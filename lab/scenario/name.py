@@ -32,7 +32,8 @@ def _short(kind: str, axes: Axes) -> str:
             arrives = f"-as-{axes['arrives']}" if "arrives" in axes else ""
             return f"{way}{back}-{axes['guest']}-{axes['type']}{arrives}"
         case "ntfs":
-            return f"{axes['driver']}-{axes['kernel']}-{axes['volume']}-{axes['operation']}"
+            written = f"-by-{axes['writer']}" if "writer" in axes else ""
+            return f"{axes['driver']}-{axes['kernel']}-{axes['volume']}-{axes['operation']}{written}"
         case _:
             return f"{kind}-{axes['host']}-{axes['guest']}-{axes['type']}"
 

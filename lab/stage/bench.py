@@ -108,7 +108,7 @@ class Bench:
                 f"and the steps may take {seconds + _GRACE:.0f} s",
                 hint="the machine is busy, or bringing up the guest took long; try again",
             )
-        words = ("operate", *driver.probe_arguments(write=True), "--again", ",".join(driver.options()))
+        words = ("operate", *driver.probe_arguments(write=True), "--again", ",".join(driver.again))
         words = (*words, *self._part(volume), "--seconds", f"{seconds:g}", "--steps", steps)
         document = self._tried(driver, volume, words, deadline.at_most(seconds + _GRACE))
         return {**document, "options_asked": ",".join(driver.options(write=True))}

@@ -144,22 +144,23 @@ def _not_arrived(
 
 def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
     """Mount, read everything, compare with what is known of it; and the volume is as it was. Or what is written is."""
-    if operations[request.operation].write:
+    if operations[request.operation].write and not request.writer:
         return judge_writing(request, prepared, evidence, deadline)
     bench = prepared.bench
-    specimen = bench.shelf.places[request.volume].specimen
-    untouched = bench.shelf.digest(request.volume, deadline)
-    document = bench.read(prepared.driver, request.volume, seconds=specimen.reading_seconds, deadline=deadline)
+    name = request.shelved
+    specimen = bench.shelf.places[name].specimen
+    untouched = bench.shelf.digest(name, deadline)
+    document = bench.read(prepared.driver, name, seconds=specimen.reading_seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
     verdict = check_volume(specimen.manifest, specimen.state, document, log=log, folder=evidence, run_folder=evidence)
     if verdict.finding in {Finding.CRASH, Finding.HANG}:
         # Its kernel is not to be trusted any more; a driver that merely showed wrong bytes has tainted nothing.
         bench.spoiled = bench.spoiled or verdict.reason
-    same = Check.equal("image-untouched", untouched, bench.shelf.digest(request.volume, deadline))
+    same = Check.equal("image-untouched", untouched, bench.shelf.digest(name, deadline))
     bench.guest.keep(evidence, deadline=deadline)
     if same.outcome is Outcome.FAIL:
         # Whatever else it did: to have written where it was told not to is the worst. The shelf holds other bytes now.
-        bench.spoiled = bench.spoiled or f"{request.driver} has changed {request.volume}"
+        bench.spoiled = bench.spoiled or f"{request.driver} has changed {name}"
         reason = f"{same}; {verdict.reason}".rstrip("; ")
         verdict = dataclasses.replace(verdict, outcome=Outcome.FAIL, finding=Finding.DAMAGED, reason=reason)
     return dataclasses.replace(

@@ -11,8 +11,9 @@ from lab.hosts.host import Host
 from lab.ntfs.drivers import Driver
 from lab.scenario.cell import Limits
 from lab.stage.bench import Bench
+from lab.verdict import Verdict
 
-__all__ = ["PreparedGuest", "PreparedMove", "PreparedVolume"]
+__all__ = ["Foregone", "PreparedGuest", "PreparedMove", "PreparedVolume"]
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,12 @@ class PreparedVolume:
 
     bench: Bench
     driver: Driver
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Foregone:
+    """Nothing needs to be brought up: the verdict is known."""
+
+    verdict: Verdict
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from lab.stage.bench import Bench
 from lab.stage.prepared import PreparedVolume
 from lab.verdict import Finding, Outcome, Verdict
 
-__all__ = ["judge_writing"]
+__all__ = ["judge_writing", "nothing_to_do", "pristine_of", "written_copy"]
 
 _SECONDS_A_STEP = 0.5
 """Under emulation; most take a tenth of that."""
@@ -30,18 +30,12 @@ _SECONDS_A_STEP = 0.5
 def judge_writing(request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline) -> Verdict:
     """Do the operation to a fresh copy of the volume, and put all that is known of it to what has become of it."""
     bench, operation = prepared.bench, operations[request.operation]
-    pristine = _pristine(bench, request.volume, deadline)
+    pristine = pristine_of(bench, request.volume, deadline)
     steps = pristine.steps(operation)
     if not steps:
-        reason = f"nothing-to-do: {request.volume} has nothing for the operation {operation.name}"
-        return Verdict(Outcome.SKIPPED, reason, facts=prepared.facts)
-    name = bench.shelf.put_fresh(pristine.specimen, deadline)
-    try:
-        verdict = _judged(prepared, pristine, steps, name, evidence, deadline)
-    finally:
-        if not bench.spoiled:  # a guest that is stuck in a driver may still write to it
-            bench.shelf.discard(name, Deadline(60))
-    bench.guest.keep(evidence, deadline=deadline)
+        return nothing_to_do(request, prepared)
+    with tempfile.TemporaryDirectory(prefix="written-", dir=bench.shelf.disk.parent) as work:
+        verdict, _ = written_copy(prepared, pristine, steps, Path(work), evidence, deadline)
     return dataclasses.replace(
         verdict,
         checks=(*verdict.checks, *pristine.specimen.doubt_checks()),
@@ -50,7 +44,18 @@ def judge_writing(request: NtfsRequest, prepared: PreparedVolume, evidence: Path
     )
 
 
-def _pristine(bench: Bench, volume: str, deadline: Deadline) -> Pristine:
+def nothing_to_do(request: NtfsRequest, prepared: PreparedVolume) -> Verdict:
+    """That the operation finds nothing on the volume that it could be done to."""
+    reason = f"nothing-to-do: {request.volume} has nothing for the operation {request.operation}"
+    return Verdict(Outcome.SKIPPED, reason, facts=prepared.facts)
+
+
+def pristine_of(bench: Bench, volume: str, deadline: Deadline) -> Pristine:
+    """A volume of the bench as it is before anything is written to it.
+
+    Raises:
+        LabError: it cannot be looked at.
+    """
     if volume not in bench.pristine:
         specimen = bench.shelf.places[volume].specimen
         with step("look at a volume", volume=volume):
@@ -58,34 +63,60 @@ def _pristine(bench: Bench, volume: str, deadline: Deadline) -> Pristine:
     return bench.pristine[volume]
 
 
+def written_copy(  # noqa: PLR0913, PLR0917 - the cell, what is done, and where what came of it goes
+    prepared: PreparedVolume,
+    pristine: Pristine,
+    steps: tuple[Step, ...],
+    work: Path,
+    evidence: Path,
+    deadline: Deadline,
+) -> tuple[Verdict, Path | None]:
+    """Do the steps to a fresh copy of the volume; the verdict on that, and the volume as a file in the folder ``work``.
+
+    There is no file where nothing was written, or nothing is known of it.
+
+    Raises:
+        LabError: the lab is at fault.
+    """
+    bench = prepared.bench
+    name = bench.shelf.put_fresh(pristine.specimen, deadline)
+    try:
+        return _judged(prepared, pristine, steps, name, (work, evidence), deadline)
+    finally:
+        if not bench.spoiled:  # a guest that is stuck in a driver may still write to it
+            bench.shelf.discard(name, Deadline(60))
+        bench.guest.keep(evidence, deadline=deadline)
+
+
 def _judged(  # noqa: PLR0913, PLR0917 - the cell, what is done to which copy, and where it is told
     prepared: PreparedVolume,
     pristine: Pristine,
     steps: tuple[Step, ...],
     name: str,
-    evidence: Path,
+    folders: tuple[Path, Path],
     deadline: Deadline,
-) -> Verdict:
+) -> tuple[Verdict, Path | None]:
+    work, evidence = folders
     bench, specimen = prepared.bench, pristine.specimen
     untouched = bench.shelf.digest(name, deadline)
     seconds = specimen.reading_seconds + _SECONDS_A_STEP * len(steps)
     document = bench.operate(prepared.driver, name, to_text(steps), seconds=seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
     changed = untouched != bench.shelf.digest(name, deadline)
-    with tempfile.TemporaryDirectory(prefix="written-", dir=bench.shelf.disk.parent) as work:
-        after = Inspection()
-        if _was_written(document):
-            copy = bench.shelf.take(name, Path(work), deadline)
-            readers, each = FIRST_READERS, specimen.reading_seconds
-            after = inspect(copy, deadline, readers=readers, checkers=bench.checkers, each=each)
-        case = Written(specimen.manifest, specimen.state, steps, pristine.source, pristine.seen, after, changed)
-        judgement = judge_written(case, document, log=log)
-        if judgement.in_doubt:
-            judgement, case = _with_the_last(case, pristine, copy, document, log, deadline)
+    after, copy = Inspection(), None
+    if _was_written(document):
+        copy = bench.shelf.take(name, work, deadline)
+        readers, each = FIRST_READERS, specimen.reading_seconds
+        after = inspect(copy, deadline, readers=readers, checkers=bench.checkers, each=each)
+    case = Written(specimen.manifest, specimen.state, steps, pristine.source, pristine.seen, after, changed)
+    judgement = judge_written(case, document, log=log)
+    if judgement.in_doubt and copy is not None:
+        judgement, case = _with_the_last(case, pristine, copy, document, log, deadline)
     keep_written(case, judgement, document, evidence)
     if judgement.verdict.finding in {Finding.CRASH, Finding.HANG}:
         bench.spoiled = bench.spoiled or judgement.verdict.reason
-    return judgement.verdict
+        copy = None  # it may be written to while it is looked at
+    return judgement.verdict, copy
 
 
 def _was_written(document: Mapping[str, Any]) -> bool:

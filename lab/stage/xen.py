@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,9 +13,7 @@ from typing import Protocol
 from lab.beside import beside, entered_beside
 from lab.cache import Cache
 from lab.deadline import Deadline
-from lab.debian.kernel import Kernel
 from lab.errors import LabError
-from lab.events import emit, step
 from lab.guests import moving
 from lab.guests.guest import Address, Guest, start_guest
 from lab.guests.image import obtain_guest_image
@@ -28,13 +26,8 @@ from lab.kernels.delivery import push_modules
 from lab.kernels.loading import load_modules
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
-from lab.ntfs.checker import NTFSFIX, Checker
-from lab.ntfs.drivers import drivers
-from lab.ntfs.ntfsck import ntfsck
-from lab.ntfs.operations import operations
-from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
-from lab.ntfs.volumes import Volume, build, recipe_key, recipes
+from lab.ntfs.volumes import Volume
 from lab.process import run
 from lab.scenario.cell import (
     BootRequest,
@@ -47,15 +40,14 @@ from lab.scenario.cell import (
 )
 from lab.settings import Settings
 from lab.stage import judging
-from lab.stage.bench import Bench
+from lab.stage.crossing import writing_request
 from lab.stage.dom0 import require_dom0
 from lab.stage.evidence import keep_guest, keep_host
 from lab.stage.foretelling import Foreteller
-from lab.stage.furnishing import is_furnished
 from lab.stage.hosts import HostPool
-from lab.stage.microvm import bench_guest
 from lab.stage.planning import make_ahead
-from lab.stage.prepared import PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.prepared import Foregone, PreparedGuest, PreparedMove, PreparedVolume
+from lab.stage.volumes import VolumeCells, kernel_facts
 from lab.stage.watched import WATCHED
 from lab.verdict import Outcome, Verdict
 
@@ -73,7 +65,8 @@ def open_stage(settings: Settings, *, keep: bool = False, specimens: Iterable[Sp
     with run_folder(cache) as folder, ExitStack() as stack:
         keys = Keys.of(cache, deadline=Deadline(30))
         pool = HostPool(cache, keys, folder, settings.accelerator, stack)
-        stage = XenStage(cache, keys, folder, pool, stack, {one.name: one for one in specimens})
+        cells = VolumeCells(cache, folder, pool, stack, {one.name: one for one in specimens})
+        stage = XenStage(cache, keys, folder, pool, stack, cells)
         stage.keep = keep
         yield stage
 
@@ -93,19 +86,15 @@ class XenStage:
     folder: RunFolder
     pool: HostPool
     _stack: ExitStack
-    specimens: Mapping[str, Specimen] = field(default_factory=dict)
+    ntfs: VolumeCells
     keep: bool = False
     """Whether the next guest on which a cell fails is to stay."""
-    _bench_up: tuple[tuple[str, str, GuestRequest, str], Bench, ExitStack] | None = None
-    _volumes: dict[str, Volume] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(10, 100)))
     _foreteller: Foreteller = field(default_factory=Foreteller)
     _last: list[_Keep] = field(default_factory=list)
     """What writes the evidence of each guest of the cell in hand."""
     _failed: bool = False
     """Whether the cell in hand has failed."""
-    _checking: list[Checker] = field(default_factory=list)
-    """Who looks at volumes that were written to."""
 
     @property
     def accelerator(self) -> str:
@@ -120,16 +109,16 @@ class XenStage:
         """Make what is not in the cache yet: volumes, images, snapshots."""
         for name in dict.fromkeys(c.request.volume for c in cells if isinstance(c.request, NtfsRequest)):
             with suppress(LabError):  # the cell that wants it will meet the same, and say so
-                self._specimen(name, deadline)
-        make_ahead(self.cache, self.keys, self.pool, cells, deadline=deadline)
+                self.ntfs.specimen(name, deadline)
+        make_ahead(self.cache, self.keys, self.pool, [*cells, *map(_writing, cells)], deadline=deadline)
 
     @contextmanager
     def prepare(
         self,
         cell: Cell,
-        evidence: Path,  # noqa: ARG002 - as the Protocol has it
+        evidence: Path,
         deadline: Deadline,
-    ) -> Iterator[PreparedGuest | PreparedMove | PreparedVolume]:
+    ) -> Iterator[PreparedGuest | PreparedMove | PreparedVolume | Foregone]:
         """See :class:`lab.staging.Stage`."""
         self._last.clear()
         self._failed = False
@@ -144,23 +133,26 @@ class XenStage:
                         life, request.source, request.guest, request.modules, deadline, network, WATCHED
                     )
                     target = coming()
-                    facts = _kernel_facts(guest.image.boot.kernel)
+                    facts = kernel_facts(guest.image.boot.kernel)
                     arrival, departure = self._arrivals(life, guest, request, deadline)
                     yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure)
             case BootRequest() as request:
                 require_dom0(request.host, self.cache, self.keys, deadline)
                 with self._life() as life:
                     guest = self._placed(life, request.host, request.guest, request.modules, deadline)
-                    yield PreparedGuest(guest, _kernel_facts(guest.image.boot.kernel))
+                    yield PreparedGuest(guest, kernel_facts(guest.image.boot.kernel))
             case NtfsRequest() as request:
-                bench = self._bench(request, deadline)
-                if operations[request.operation].write:
-                    bench.checkers = self._checkers(deadline)
-                self._last.append(bench.guest.keep)
-                yield PreparedVolume(bench, drivers[request.driver], _kernel_facts(bench.guest.kernel))
+                found = self.ntfs.prepare(request, evidence, deadline)
+                if isinstance(found, PreparedVolume):
+                    self._last.append(found.bench.guest.keep)
+                yield found
 
     def judge(
-        self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
+        self,
+        cell: Cell,
+        prepared: PreparedGuest | PreparedMove | PreparedVolume | Foregone,
+        evidence: Path,
+        deadline: Deadline,
     ) -> Verdict:
         """See :class:`lab.staging.Stage`."""
         self._failed = True  # until there is a verdict that says otherwise
@@ -169,7 +161,11 @@ class XenStage:
         return verdict
 
     def _judge(
-        self, cell: Cell, prepared: PreparedGuest | PreparedMove | PreparedVolume, evidence: Path, deadline: Deadline
+        self,
+        cell: Cell,
+        prepared: PreparedGuest | PreparedMove | PreparedVolume | Foregone,
+        evidence: Path,
+        deadline: Deadline,
     ) -> Verdict:
         match cell.request, prepared:
             case MigrationRequest() as request, PreparedMove():
@@ -183,7 +179,9 @@ class XenStage:
             case BootRequest() as request, PreparedGuest():
                 return judging.judge_guest(request, prepared, evidence, deadline)
             case NtfsRequest() as request, PreparedVolume():
-                return self._judge_volume(request, prepared, evidence, deadline)
+                return self.ntfs.judge(request, prepared, evidence, deadline)
+            case _, Foregone():
+                return replace(prepared.verdict, facts={**prepared.verdict.facts, **prepared.facts})
             case _:
                 raise LabError(f"{cell.id}: prepared as {type(prepared).__name__}")
 
@@ -212,7 +210,7 @@ class XenStage:
     @contextmanager
     def volume(self, name: str, deadline: Deadline) -> Iterator[Volume]:
         """See :class:`lab.staging.Stage`."""
-        original = self._volume(name, deadline)
+        original = self.ntfs.volume(name, deadline)
         copy = self.folder.path / f"{name}-{next(self._numbers)}.img"
         run("cp", "--sparse=always", original.path, copy, deadline=deadline).check()
         try:
@@ -224,7 +222,7 @@ class XenStage:
     def _life(self) -> Iterator[ExitStack]:
         """What one cell has for itself; if the cell fails and the stage is to be kept, all of it is. One is enough."""
         # Idle hosts take time from the two that are at work.
-        self._close_bench()
+        self.ntfs.close()
         with ExitStack() as life:
             try:
                 yield life
@@ -288,93 +286,10 @@ class XenStage:
             self._last.append(partial(keep_guest, guest))
             yield guest
 
-    def _judge_volume(
-        self, request: NtfsRequest, prepared: PreparedVolume, evidence: Path, deadline: Deadline
-    ) -> Verdict:
-        verdict = judging.judge_volume(request, prepared, evidence, deadline)
-        if not judging.blames(verdict):
-            return verdict
-        # Before a driver is blamed, the cell is repeated on a fresh guest: under emulation, guests have died of their
-        # emulated CPU, and a guest that was tainted by an earlier oops proves nothing.
-        first = evidence / "first"
-        first.mkdir(exist_ok=True)
-        for file in evidence.iterdir():
-            if file.is_file():
-                file.rename(first / file.name)
-        emit("repeat on a fresh guest", volume=request.volume, driver=request.driver, why=verdict.reason)
-        prepared.bench.spoiled = prepared.bench.spoiled or f"repeat of {request.driver} on {request.volume}"
-        bench = self._bench(request, deadline)
-        bench.checkers = prepared.bench.checkers
-        again = PreparedVolume(bench, prepared.driver, prepared.facts)
-        return judging.confirmed(verdict, judging.judge_volume(request, again, evidence, deadline))
 
-    def _bench(self, request: NtfsRequest, deadline: Deadline) -> Bench:
-        specimen = self._specimen(request.volume, deadline)
-        compiled = request.driver if is_furnished(request) else ""
-        key = (request.stage, request.host.name, request.guest, compiled)
-        if self._bench_up is not None:
-            which, bench, _ = self._bench_up
-            if which == key and not bench.spoiled and self._answers(bench, deadline):
-                bench.shelf.put(specimen, deadline)
-                return bench
-            self._close_bench()
-        life = self._stack.enter_context(ExitStack())
-        shelf = Shelf.empty(self.folder.path / f"shelf-{next(self._numbers)}.raw")
-        life.callback(shelf.disk.unlink, missing_ok=True)
-        shelf.put(specimen, deadline)
-        with step("set up a bench", host=request.host.name, kernel=request.guest.kernel.name):
-            guest = life.enter_context(bench_guest(self.pool, self.folder, request, shelf.disk, deadline=deadline))
-        bench = Bench(guest, shelf)
-        self._bench_up = (key, bench, life)
-        return bench
-
-    def _close_bench(self) -> None:
-        if self._bench_up is not None:
-            _, _, life = self._bench_up
-            self._bench_up = None
-            life.close()
-
-    def _answers(self, bench: Bench, deadline: Deadline) -> bool:
-        try:
-            return bench.answers(deadline.at_most(20))
-        except LabError as trouble:
-            emit("bench lost", guest=bench.guest.name, why=trouble.message)
-            return False
-
-    def _checkers(self, deadline: Deadline) -> tuple[Checker, ...]:
-        """As many as can be had: ntfsck of another suite, and what is installed."""
-        if not self._checking:
-            try:
-                self._checking.append(self._stack.enter_context(ntfsck(self.cache, deadline.at_most(300))))
-            except LabError as trouble:
-                emit("checker trouble", checker="ntfsck", why=trouble.message)
-            self._checking.append(NTFSFIX)
-        return tuple(self._checking)
-
-    def _specimen(self, name: str, deadline: Deadline) -> Specimen:
-        return self.specimens.get(name) or Specimen.of(self._volume(name, deadline))
-
-    def _volume(self, name: str, deadline: Deadline) -> Volume:
-        if name not in self._volumes:
-            recipe = recipes[name]
-            key = recipe_key(recipe, deadline)
-            folder = self._stack.enter_context(
-                self.cache.use(
-                    "volume",
-                    key,
-                    lambda into: void(build(recipe, into, deadline)),
-                    deadline=deadline,
-                    title=f"volume {name}",
-                )
-            )
-            image = next(path for path in folder.iterdir() if path.is_file())
-            self._volumes[name] = Volume(image, recipe, recipe.manifest())
-        return self._volumes[name]
-
-
-def void(_built: object) -> None:
-    """Say that a value is not wanted."""
-
-
-def _kernel_facts(kernel: Kernel) -> dict[str, str]:
-    return {"kernel_version": kernel.release, "kernel_package": kernel.package_version}
+def _writing(cell: Cell) -> Cell:
+    """The cell as the driver has it that does the writing in it; most have none, and are as they are."""
+    request = cell.request
+    return (
+        replace(cell, request=writing_request(request)) if isinstance(request, NtfsRequest) and request.writer else cell
+    )

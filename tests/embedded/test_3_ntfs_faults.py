@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.deadline import Deadline
+from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, mounted
 from lab.scenario.cell import Cell, NtfsRequest
 from lab.stage.judging import judge_volume
@@ -28,7 +29,7 @@ def cell(quick_cells: tuple[Cell, ...]) -> Cell:
 def planted(stage: XenStage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """More volumes on the shelf: copies of `clean`, each with one fault."""
     deadline = Deadline(120)
-    original = stage._volume("clean", deadline)
+    original = stage.ntfs.volume("clean", deadline)
     folder = tmp_path_factory.mktemp("planted")
     (folder / "mnt").mkdir()
     for name in ("zeroed", "lost", "no-boot-sector"):
@@ -36,10 +37,10 @@ def planted(stage: XenStage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         copy.write_bytes(original.path.read_bytes())
         PLANT[name](copy, folder / "mnt")
         recipe = dataclasses.replace(original.recipe, name=name)
-        stage._volumes[name] = Volume(copy, recipe, original.manifest)
+        stage.ntfs.specimens[name] = Specimen.of(Volume(copy, recipe, original.manifest))
     yield
     for name in PLANT:
-        del stage._volumes[name]
+        del stage.ntfs.specimens[name]
 
 
 def zero(image: Path, at: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from lab.deadline import Deadline
 from lab.errors import HostError
 from lab.guests.bare import BareGuest
 from lab.hosts.processes import naming
-from lab.scenario.cell import Cell
+from lab.scenario.cell import Cell, NtfsRequest
 from lab.scenario.stages import on_stage
 from lab.settings import Settings
 from lab.stage import open_stage
@@ -57,6 +58,16 @@ def test_a_healthy_volume_is_read_right_and_there_is_no_host(stage: XenStage, ce
     assert "lab guest: ready" in console.read_text()
     # What `lab clean` would find, had this process been killed.
     assert [process.program for process in naming([stage.folder.path])] == ["qemu-system-x86_64"]
+
+
+def test_what_one_driver_has_written_another_reads(stage: XenStage, cell: Cell, tmp_path: Path) -> None:
+    assert isinstance(cell.request, NtfsRequest)
+    crossed = dataclasses.replace(cell, request=dataclasses.replace(cell.request, operation="create", writer="ntfs-3g"))
+    with prepared(stage, crossed, tmp_path) as (ready, _):
+        assert ready.facts["writer_finding"] == "correct"
+        assert stage.judge(crossed, ready, tmp_path, Deadline(600)).outcome is Outcome.PASS
+    expected = json.loads((tmp_path / "expected.json").read_text())
+    assert "lab create" in {entry["path"] for entry in expected["entries"]}
 
 
 PANIC = "echo c > /proc/sysrq-trigger"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,8 +152,9 @@ def test_the_guest_of_the_first_failed_cell_stays_as_long_as_the_stage(
     at_once: list[str],
 ) -> None:
     nothing: Any = None
+    idle: Any = SimpleNamespace(close=lambda: None)
     with ExitStack() as stack:
-        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=keep)
+        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, idle, keep=keep)
         ended: list[str] = []
         for name in "abc":
             stage._failed = False
@@ -165,8 +167,9 @@ def test_the_guest_of_the_first_failed_cell_stays_as_long_as_the_stage(
 
 def test_a_guest_on_which_the_stage_itself_stumbles_stays_too(tmp_path: Path) -> None:
     nothing: Any = None
+    idle: Any = SimpleNamespace(close=lambda: None)
     with ExitStack() as stack:
-        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, keep=True)
+        stage = XenStage(Cache(tmp_path), nothing, nothing, nothing, stack, idle, keep=True)
         ended: list[str] = []
         with suppress(OSError), stage._life() as life:
             life.callback(ended.append, "guest")

@@ -27,7 +27,7 @@ from lab.stage import judging
 from lab.stage.bench import Bench
 from lab.stage.benched import OnXen
 from lab.stage.prepared import PreparedVolume
-from lab.stage.xen import XenStage
+from lab.stage.volumes import VolumeCells
 from lab.testing.shell import Answer, FakeShell
 from lab.verdict import Finding, Outcome, Verdict
 
@@ -207,8 +207,8 @@ def test_no_driver_is_blamed_for_time_that_the_lab_used_up(foreign: Specimen, tm
     )
 
 
-def stage(foreign: Specimen, tmp_path: Path, *answers: Mapping[str, Any]) -> XenStage:
-    """A real stage whose guests are not there; each next one answers the next of ``answers``."""
+def stage(foreign: Specimen, tmp_path: Path, *answers: Mapping[str, Any]) -> VolumeCells:
+    """The real half of the stage, whose guests are not there; each next one answers the next of ``answers``."""
     made = iter(answers)
 
     @contextmanager
@@ -217,14 +217,20 @@ def stage(foreign: Specimen, tmp_path: Path, *answers: Mapping[str, Any]) -> Xen
 
     pool: Any = SimpleNamespace(guest=start)
     folder: Any = SimpleNamespace(path=tmp_path, tag="feed0000")
-    return XenStage(None, None, folder, pool, ExitStack(), {foreign.name: foreign})  # type: ignore[arg-type] # unused here
+    nothing: Any = None
+    return VolumeCells(nothing, folder, pool, ExitStack(), {foreign.name: foreign})
 
 
-def confirmed(opened: XenStage, tmp_path: Path) -> Verdict:
+def prepared(opened: VolumeCells, tmp_path: Path, request: NtfsRequest = REQUEST) -> PreparedVolume:
+    found = opened.prepare(request, tmp_path, Deadline(60))
+    assert isinstance(found, PreparedVolume)
+    return found
+
+
+def confirmed(opened: VolumeCells, tmp_path: Path) -> Verdict:
     evidence = tmp_path / "evidence"
     evidence.mkdir()
-    first = opened._bench(REQUEST, Deadline(60))
-    return opened._judge_volume(REQUEST, PreparedVolume(first, NTFS3, {}), evidence, Deadline(900))
+    return opened.judge(REQUEST, prepared(opened, tmp_path), evidence, Deadline(900))
 
 
 def test_a_driver_is_blamed_when_a_fresh_guest_shows_the_same(foreign: Specimen, tmp_path: Path) -> None:
@@ -244,10 +250,10 @@ def test_what_a_fresh_guest_does_not_show_again_blames_nobody(foreign: Specimen,
 
 def test_a_spoiled_bench_is_replaced_and_its_shelf_with_it(foreign: Specimen, tmp_path: Path) -> None:
     opened = stage(foreign, tmp_path, document(), document())
-    first = opened._bench(REQUEST, Deadline(60))
-    assert opened._bench(REQUEST, Deadline(60)) is first
+    first = prepared(opened, tmp_path).bench
+    assert prepared(opened, tmp_path).bench is first
     first.spoiled = "ntfs3 on hostile.img: died"
-    second = opened._bench(REQUEST, Deadline(60))
+    second = prepared(opened, tmp_path).bench
     assert second is not first
     assert second.shelf.disk.exists()
     assert not first.shelf.disk.exists()
@@ -259,8 +265,8 @@ def test_a_compiled_driver_gets_a_bench_of_its_own(
     opened = stage(foreign, tmp_path, document(), document(), document())
     monkeypatch.setattr("lab.stage.microvm.furnished", lambda *_words, **_more: nullcontext(None))
     compiled = replace(REQUEST, driver="ntfs3-lzx")
-    first = opened._bench(REQUEST, Deadline(60))
-    second = opened._bench(compiled, Deadline(60))
+    first = prepared(opened, tmp_path).bench
+    second = prepared(opened, tmp_path, compiled).bench
     assert second is not first
-    assert opened._bench(compiled, Deadline(60)) is second
-    assert opened._bench(REQUEST, Deadline(60)) is not second
+    assert prepared(opened, tmp_path, compiled).bench is second
+    assert prepared(opened, tmp_path).bench is not second

@@ -71,3 +71,17 @@ def test_classic_ntfs_for_bookworm_is_of_the_last_source_that_has_it() -> None:
     assert source is not None
     assert (source.package, source.version) == ("linux-source-6.1", "6.1.176-1")
     assert source.note
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("ntfs3", ("ro", "iocharset=utf8")),
+        ("ntfs", ("ro", "iocharset=utf8")),
+        ("ntfs-3g", ("ro", "permissions", "streams_interface=xattr")),
+        ("lowntfs-3g", ("ro", "permissions", "streams_interface=xattr")),
+    ],
+)
+def test_what_was_written_is_read_back_with_the_same_options(name: str, asked: tuple[str, ...]) -> None:
+    assert drivers[name].again == asked
+    assert drivers[name].options(write=True) == ("rw", *asked[1:])

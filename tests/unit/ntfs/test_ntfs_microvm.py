@@ -29,6 +29,7 @@ from lab.stage import bench as bench_module
 from lab.stage import judging
 from lab.stage.bench import Bench
 from lab.stage.prepared import PreparedVolume
+from lab.stage.volumes import VolumeCells
 from lab.stage.xen import XenStage
 from lab.verdict import Finding, Outcome, Verdict
 
@@ -266,7 +267,8 @@ def world(foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with ExitStack() as stack:
         pool: Any = SimpleNamespace(ground="tcg", guest=None, seen=(), up=lambda: ())
         folder: Any = SimpleNamespace(path=tmp_path, tag="feed0000")
-        made = World(XenStage(NOTHING, NOTHING, folder, pool, stack, {foreign.name: foreign}), [])
+        cells = VolumeCells(NOTHING, folder, pool, stack, {foreign.name: foreign})
+        made = World(XenStage(NOTHING, NOTHING, folder, pool, stack, cells), [])
         monkeypatch.setattr("lab.stage.microvm.bare_guest", made.bare)
         yield made
     assert made.gone == len(made.started)
@@ -284,7 +286,7 @@ def test_a_cell_without_a_host_runs_on_a_bare_guest_and_the_next_one_on_the_same
         with world.stage.prepare(cell(), evidence, Deadline(600)) as prepared:
             assert prepared.facts == {"kernel_version": "6.12.0", "kernel_package": "6.12.0-1"}
             assert world.stage.judge(cell(), prepared, evidence, Deadline(600)).outcome is Outcome.PASS
-    assert world.started == [("ntfs on tcg", "shelf-10.raw")]
+    assert world.started == [("ntfs on tcg", "shelf-0.raw")]
     assert world.stage.hosts() == ()
 
 

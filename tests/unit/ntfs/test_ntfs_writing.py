@@ -7,14 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError, LabError
-from lab.ntfs import probe
 from lab.ntfs.checker import NTFSFIX
 from lab.ntfs.drivers import drivers
 from lab.ntfs.inspection import inspect
@@ -29,58 +27,10 @@ from lab.stage import judging, writing
 from lab.stage.bench import Bench
 from lab.stage.prepared import PreparedVolume
 from lab.verdict import Finding, Outcome, Verdict
+from tests.unit.ntfs.local import Answer, LocalGuest, needs_loop
 from tests.unit.ntfs.written import named
 
 NTFS_3G = drivers["ntfs-3g"]
-
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def no_loop() -> str:
-    """Why the probe cannot have a loop device here, or nothing."""
-    try:
-        os.close(os.open("/dev/loop-control", os.O_RDWR))
-    except OSError as broken:
-        return f"/dev/loop-control: {broken.strerror}"
-    return ""
-
-
-needs_loop = pytest.mark.skipif(bool(no_loop()), reason=no_loop() or "there are loop devices")
-
-
-class LocalGuest:
-    """A guest that is this machine. ``twist`` changes what the probe says, or raises."""
-
-    name = "here"
-    kernel = SimpleNamespace(release=os.uname().release, package_version="1")
-
-    def __init__(self, shelf: Shelf, at: Path, twist: Answer = lambda document: document) -> None:
-        self.shelf_device = str(shelf.disk)
-        self.at = at
-        self.twist = twist
-        self.asked: list[list[str]] = []
-
-    def ask(self, _port: int, question: bytes, **_: object) -> Completed:
-        words = json.loads(question)["words"]
-        self.asked.append(words)
-        words[words.index("--at") + 1] = str(self.at)
-        try:
-            document = json.loads(probe.perform(probe.parse(words)))
-        except OSError as broken:  # a container may have the device's name and no right to it
-            pytest.skip(f"no loop device: {broken}")
-        return Completed(("ask",), 0, json.dumps(self.twist(document)).encode(), b"")
-
-    def watch(self) -> None:
-        pass
-
-    def is_active(self, _deadline: Deadline) -> bool:
-        return True
-
-    def console(self, **_: object) -> str:
-        return ""
-
-    def keep(self, *_: object, **__: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -91,7 +41,7 @@ def bench(built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.Monke
     def make(name: str, twist: Answer = lambda document: document) -> Bench:
         shelf = Shelf.empty(tmp_path / "shelf.raw")
         shelf.put(Specimen.of(built[name]), Deadline(30))
-        guest: Any = LocalGuest(shelf, tmp_path / "mnt", twist)
+        guest: Any = LocalGuest(shelf.disk, tmp_path / "mnt", twist)
         return Bench(guest, shelf, checkers=(NTFSFIX,))
 
     return make
@@ -115,7 +65,7 @@ def test_a_fresh_copy_is_written_and_looked_at_from_outside(bench: Callable[...,
     assert {"step:append/resident", "reader:libfsntfs", "reader:structures", "checker:ntfsfix"} <= {
         check.name for check in verdict.checks
     }
-    assert verdict.facts["options_asked"] == "rw,streams_interface=xattr"
+    assert verdict.facts["options_asked"] == "rw,permissions,streams_interface=xattr"
     assert verdict.facts["kernel_version"] == os.uname().release
     # Its own copy has gone again, and the one that is only read is as it was.
     assert list(used.shelf.places) == ["streams"]
