@@ -13,10 +13,12 @@ from typing import Annotated, TextIO
 import typer
 
 from lab.commands.call import call_of
+from lab.commands.inside import cache
 from lab.engine.carried import Earlier
 from lab.engine.door import run as run_session
 from lab.engine.rootdir import root_of
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
+from lab.hosts.run_folder import leftovers, sweep
 from lab.scenario.cell import MAX_ITERATIONS
 from lab.scenario.stages import Stage
 from lab.settings import Settings
@@ -88,6 +90,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     arguments += ["--lab-stage", stage.value] if stage is not None else []
     arguments += ["--lab-keep"] if keep else []
     with ExitStack() as undo:
+        if workers > 1:
+            undo.callback(_sweep_after_workers, {left.tag for left in leftovers(cache())})
         code, door = run_session(
             [*arguments, *call.extra],
             terminal=_terminal(undo),
@@ -114,6 +118,18 @@ def _default() -> list[str]:
     if not Path(_DEFAULT).is_dir():
         raise UsageError(f"there is no folder {_DEFAULT!r} here", hint="name scenario files: lab run PATH...")
     return [_DEFAULT]
+
+
+def _sweep_after_workers(before: set[str]) -> None:
+    """Remove what workers of this run left, which pytest-xdist kills at the second Ctrl-C, and which may also crash."""
+    for left in leftovers(cache()):
+        if left.tag in before:
+            continue
+        try:
+            killed = sweep(left)
+            sys.stderr.write(f"a worker was killed; removed what it left: {left.tag}, {len(killed)} processes\n")
+        except LabError as stuck:
+            sys.stderr.write(f"error: {stuck}\n")
 
 
 def _terminal(undo: ExitStack) -> TextIO:
