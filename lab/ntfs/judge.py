@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.ntfs.difference import Difference, diff
-from lab.ntfs.judge_mount import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
+from lab.ntfs.judge_mount import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.volumes.recipe import State
@@ -52,7 +52,7 @@ def judge(manifest: Manifest, state: State, observation: Mapping[str, Any], *, l
         return sick
     if seen.mount is None:
         return trouble(seen, seen.trouble or f"the probe ended ({seen.ended}) before it mounted anything")
-    checks = [log_check(lines)]
+    checks = [log_check(lines), *write_checks(seen, lines)]
     if not seen.mount.ok:
         return not_mounted(seen, seen.mount, state, checks)
     if seen.ended != "complete":
@@ -141,17 +141,19 @@ def _of_unknown(seen: Observation, checks: Sequence[Check]) -> Verdict:
     if broken:
         finding = Finding.DAMAGED if _was_written(broken) else Finding.DEGRADED
         return _verdict(seen, finding, Outcome.FAIL, checks, broken)
+    return _no_truth(seen, "nobody knows what the volume holds", checks)
+
+
+def _no_truth(seen: Observation, why: str, checks: Sequence[Check]) -> Verdict:
     shows = f"it shows {len(seen.manifest.entries)} names, with {len(seen.errors)} errors"
-    return Verdict(
-        Outcome.UNSUPPORTED, f"no-truth: nobody knows what the volume holds; {shows}", tuple(checks), facts=seen.facts
-    )
+    return Verdict(Outcome.UNSUPPORTED, f"no-truth: {why}; {shows}", tuple(checks), facts=seen.facts)
 
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
     found = _silent(diff(manifest, seen.manifest), seen.errors, manifest)
     checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]
-    if found:
+    if found and not _was_written(broken):
         reason = f"wrong-data: {_first_of(found)}"
         return Verdict(Outcome.FAIL, reason, tuple(checks), Finding.WRONG_DATA, facts=seen.facts)
     if broken:
@@ -162,7 +164,7 @@ def _of_content(seen: Observation, manifest: Manifest, state: State, before: Seq
     if poorer:
         return _verdict(seen, Finding.DEGRADED, Outcome.UNSUPPORTED, checks, poorer)
     if not manifest.entries and seen.manifest.entries:
-        return Verdict(Outcome.ERROR, "no truth to compare with", tuple(checks), facts=seen.facts)
+        return _no_truth(seen, "readers agree on no name in the volume", checks)
     told = [check for check in checks if check.name == "read-errors"]
     if told:
         return _verdict(seen, Finding.DEGRADED, Outcome.PASS, checks, told)
@@ -170,7 +172,7 @@ def _of_content(seen: Observation, manifest: Manifest, state: State, before: Seq
 
 
 def _was_written(broken: Sequence[Check]) -> bool:
-    return any(check.name == "volume-unchanged" for check in broken)
+    return any(check.name in {"volume-unchanged", "nothing-written"} for check in broken)
 
 
 def _verdict(

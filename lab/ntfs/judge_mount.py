@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.ntfs.judge_module import module_checks, wrong_module
-from lab.ntfs.kernel_log import crash_in, hang_in
+from lab.ntfs.kernel_log import crash_in, hang_in, memory_spent_in, write_in
 from lab.ntfs.naming import shown
 from lab.ntfs.observation import Mount, Observation
 from lab.ntfs.volumes.recipe import State
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
-__all__ = ["MAY_REFUSE", "crash_or_hang", "log_check", "mount_checks", "not_mounted", "sound", "trouble"]
+__all__ = [
+    "MAY_REFUSE",
+    "crash_or_hang",
+    "log_check",
+    "mount_checks",
+    "not_mounted",
+    "sound",
+    "trouble",
+    "write_checks",
+]
 
 MAY_REFUSE: Mapping[State, frozenset[str]] = {
     State.CLEAN: frozenset(),
@@ -19,6 +28,7 @@ MAY_REFUSE: Mapping[State, frozenset[str]] = {
     State.DIRTY: frozenset({"rw"}),
     State.HIBERNATED: frozenset({"rw"}),
     State.UNCLEAN_LOG: frozenset({"rw"}),
+    State.WRITE_PROTECTED: frozenset({"rw"}),
     State.DAMAGED: frozenset({"ro", "rw"}),
 }
 """The ways of mounting that a driver is right to refuse, by the state of the volume."""
@@ -29,6 +39,9 @@ def crash_or_hang(seen: Observation, lines: Sequence[str]) -> Verdict | None:
     if wrong is not None:  # whatever it did, it is another driver that did it
         return wrong
     crash, hang = crash_in(lines), hang_in(lines)
+    full = memory_spent_in(lines)
+    if full and not crash and not (seen.signal and seen.driver in full):  # whose memory it was, nobody can tell
+        return trouble(seen, f"the guest ran out of memory: {full}; give it more, as in guest: {{memory: 1G}}")
     if crash or (seen.ended == "died" and seen.kind == "kernel"):
         reason = crash or f"the kernel killed the reader during {seen.last_step or 'its start'}"
         return _failed(seen, Finding.CRASH, reason, Check("kernel-log", Outcome.FAIL, "no oops", reason))
@@ -54,6 +67,14 @@ def log_check(lines: Sequence[str]) -> Check:
     return Check.that(
         "kernel-log", not warning, expected="no oops, no warning", observed=warning or f"{len(lines)} lines"
     )
+
+
+def write_checks(seen: Observation, lines: Sequence[str]) -> list[Check]:
+    """Where it was asked only to read: that it did not try to write either, which the device it had did not let it."""
+    if "ro" not in seen.options_asked:
+        return []
+    tried = write_in(lines)
+    return [Check.that("nothing-written", not tried, expected="no attempt to write", observed=tried or "none")]
 
 
 def not_mounted(seen: Observation, mount: Mount, state: State, checks: list[Check]) -> Verdict:

@@ -19,19 +19,10 @@ from lab.ntfs.operations.node import Node
 from lab.ntfs.operations.step import UNSUPPORTED
 from lab.verdict import Check, Finding, Outcome
 
-__all__ = ["DOCUMENTED", "Fault", "Moment", "is_known_limit", "part_checks", "step_faults"]
+__all__ = ["Fault", "Moment", "is_known_limit", "part_checks", "step_faults"]
 
 _SLACK = 2 * 10_000_000
 """A kernel's clock of file times is some milliseconds behind; a clock that is set meanwhile jumps further."""
-
-_SILENT = (
-    "ntfs-3g(8): without the option permissions and without a user mapping, chmod and chown do nothing and return no "
-    "error (silent)"
-)
-
-DOCUMENTED: Mapping[tuple[str, str], str] = {("fuse", what): _SILENT for what in ("mode", "owner")}
-"""What drivers are known to do otherwise than POSIX has it, by their kind and what about a file: poorer, not wrong.
-All that run in FUSE are ntfs-3g, in one version or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,6 @@ def _check(part: str, faults: Sequence[Fault], expected: Expectation) -> Check:
 
 
 def step_faults(  # noqa: PLR0913, PLR0917 - what was expected, and all that was seen of it
-    kind: str,
     expected: Expectation,
     observed: Manifest,
     entries: Iterable[Mapping[str, Any]],
@@ -106,7 +96,7 @@ def step_faults(  # noqa: PLR0913, PLR0917 - what was expected, and all that was
         if node is not None and seen is not None:
             yield from _of_times(node, seen, moment)
             yield from _of_special(node, entry)
-            yield from _of_owner(kind, node, entry)
+            yield from _of_owner(node, entry)
             yield from _of_attached(node, entry)
 
 
@@ -156,22 +146,15 @@ def _of_special(node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
             yield _lie(node, entry, f"device: expected {node.device:#x}, observed {entry.get('device', 0):#x}")
 
 
-def _of_owner(driver_kind: str, node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
+def _of_owner(node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:
     if node.mode is not None and node.entry.kind is not Kind.OTHER:
         wanted, had = stat.S_IMODE(node.mode), stat.S_IMODE(entry["mode"])
         if wanted != had:
-            yield _kept(driver_kind, "mode", node, entry, f"mode: expected {wanted:#o}, observed {had:#o}")
+            yield _lie(node, entry, f"mode: expected {wanted:#o}, observed {had:#o}")
     owner = tuple(entry.get("owner", (0, 0)))
     if node.owner is not None and owner != node.owner:
         wanted_owner, had_owner = ("{}:{}".format(*one) for one in (node.owner, owner))
-        yield _kept(driver_kind, "owner", node, entry, f"owner: expected {wanted_owner}, observed {had_owner}")
-
-
-def _kept(driver_kind: str, what: str, node: Node, entry: Mapping[str, Any], said: str) -> Fault:
-    known = DOCUMENTED.get((driver_kind, what))
-    if known is None:
-        return _lie(node, entry, said)
-    return Fault(node.part, Outcome.UNSUPPORTED, Finding.DEGRADED, f"{shown(entry['path'])}: {said}; {known}")
+        yield _lie(node, entry, f"owner: expected {wanted_owner}, observed {had_owner}")
 
 
 def _of_attached(node: Node, entry: Mapping[str, Any]) -> Iterator[Fault]:

@@ -191,7 +191,6 @@ class _Weighing:
         moment = Moment(*(from_nanoseconds(self.document.get(key, 0)) for key in ("began", "ended_writing")))
         faults = list(
             step_faults(
-                self.seen.kind,
                 self.expected,
                 self.seen.manifest,
                 self.document["entries"],

@@ -296,14 +296,16 @@ def block_size(size: int) -> int:
 
 def digest(chunks: Iterable[bytes], size: int) -> tuple[str, tuple[int, ...]]:
     """SHA-256 of all bytes and the CRC-32 of each block; ``size`` chooses the block length only."""
-    whole, step, pending = hashlib.sha256(), block_size(size), b""
+    whole, step, count = hashlib.sha256(), block_size(size), 0
     blocks: list[int] = []
     for chunk in chunks:
         whole.update(chunk)
-        pending += chunk
-        full = len(pending) - len(pending) % step
-        blocks.extend(zlib.crc32(pending[start : start + step]) for start in range(0, full, step))
-        pending = pending[full:]
-    if pending:
-        blocks.append(zlib.crc32(pending))
+        rest = memoryview(chunk)
+        while rest:
+            inside = count % step
+            part, rest = rest[: step - inside], rest[step - inside :]
+            if not inside:
+                blocks.append(0)
+            blocks[-1] = zlib.crc32(part, blocks[-1])
+            count += len(part)
     return whole.hexdigest(), tuple(blocks)

@@ -65,11 +65,21 @@ def _words(root: Path) -> tuple[str, ...]:
 _NOISE = re.compile(r"^$|percent completed|^Parse #\d+|errors found|errors left", re.IGNORECASE)
 """How far it is, and its sums."""
 
+_LINE = re.compile(r"[\r\n]|(?<=Truncate it)(?=\S)")
+"""Where one of its lines ends; that of a broken run list has no end of its own."""
+
+_LAST = "Parse #6:"
+"""Version 1.0.0 has six. Where the root directory is not one any more it gives up in the second, says "Clean, No errors
+found" and ends with 0 all the same; of a sound volume it may say what it does not count as an error.
+"""
+
 
 def found_by_ntfsck(done: Completed) -> tuple[str, ...]:
-    """What it would have mended, a line each. It ends with 0 where there is nothing."""
-    if done:
-        return ()
+    """What it would have mended, a line each. It ends with 0 where there is nothing, or where it has given up."""
     said = (done.stdout + done.stderr).decode("utf-8", "backslashreplace")
-    lines = [line.strip() for line in re.split(r"[\r\n]", said)]
-    return tuple(line for line in lines if not _NOISE.search(line)) or (f"it ended with status {done.status}",)
+    if done and _LAST in said:
+        return ()
+    lines = tuple(line for line in map(str.strip, _LINE.split(said)) if not _NOISE.search(line))
+    if done:
+        return (*lines, "it gave up before its last pass")
+    return lines or (f"it ended with status {done.status}",)

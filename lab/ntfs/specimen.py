@@ -16,6 +16,10 @@ _BYTES_A_SECOND = 2_000_000
 _NAMES_A_SECOND = 10
 """Measured under emulation: 25 names and 10 MB a second. A fifth of that is slow, not hung."""
 
+_USUAL_LEAST_SECONDS = 2.0
+_USUAL_BYTES_A_SECOND = 10_000_000
+_USUAL_NAMES_A_SECOND = 25
+
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
@@ -35,15 +39,24 @@ class Specimen:
     def of(cls, volume: Volume) -> Specimen:
         """One of the lab's own."""
         recipe = volume.recipe
-        return cls(recipe.name, volume.path, recipe.sector, recipe.state, volume.manifest)
+        state = State.WRITE_PROTECTED if recipe.read_only else recipe.state
+        return cls(recipe.name, volume.path, recipe.sector, state, volume.manifest)
 
     @property
     def reading_seconds(self) -> float:
         """How long a driver may take to read all of it under emulation before it counts as hung."""
+        return _LEAST_SECONDS + self._bytes / _BYTES_A_SECOND + len(self.manifest.entries) / _NAMES_A_SECOND
+
+    @property
+    def usual_seconds(self) -> float:
+        """How long it takes as a rule on an idle machine: by how much one takes longer than another."""
+        names = len(self.manifest.entries) / _USUAL_NAMES_A_SECOND
+        return _USUAL_LEAST_SECONDS + self._bytes / _USUAL_BYTES_A_SECOND + names
+
+    @property
+    def _bytes(self) -> int:
         known = sum(entry.size or 0 for entry in self.manifest.entries)
-        stored = self.path.stat().st_blocks * 512
-        names = len(self.manifest.entries)
-        return _LEAST_SECONDS + max(known, stored) / _BYTES_A_SECOND + names / _NAMES_A_SECOND
+        return max(known, self.path.stat().st_blocks * 512)
 
     def doubt_checks(self) -> tuple[Check, ...]:
         """A check that says what is not judged, where there is such a thing; it never makes a verdict worse."""

@@ -23,6 +23,7 @@ from lab.ntfs.drivers import Driver, drivers
 from lab.ntfs.observation import SCHEMA
 from lab.ntfs.pristine import Pristine
 from lab.ntfs.shelf import SHELF_BYTES, Shelf
+from lab.ntfs.volumes import State
 from lab.process import last_line
 from lab.stage.benched import BenchGuest
 
@@ -116,7 +117,8 @@ class Bench:
     def _part(self, volume: str) -> tuple[str, ...]:
         place = self.shelf.places[volume]
         sector = min(max(place.specimen.sector, _SECTORS[0]), _SECTORS[-1])
-        return ("--part", f"{self.guest.shelf_device}:{place.offset}:{place.size}", "--sector", str(sector))
+        protected = ("--write-protected",) if place.specimen.state is State.WRITE_PROTECTED else ()
+        return ("--part", f"{self.guest.shelf_device}:{place.offset}:{place.size}", "--sector", str(sector), *protected)
 
     def _tried(self, driver: Driver, volume: str, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:
         try:

@@ -165,8 +165,12 @@ class Model:
         if size < 0:
             raise _refuse(errno.EINVAL)
         node = self._file(step)
-        node.holding(self._source).resize(size)
+        content = node.holding(self._source)
+        as_it_was = content.size == size and "modified" not in node.moved
+        content.resize(size)
         node.written()
+        if as_it_was:
+            node.moved.discard("modified")  # truncate(2): times change if the size does
         node.part = step.part
 
     def _fallocate(self, step: Step) -> None:

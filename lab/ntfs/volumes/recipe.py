@@ -28,6 +28,7 @@ class State(Enum):
     HIBERNATED = "hibernated"
     UNCLEAN_LOG = "unclean-log"
     DAMAGED = "damaged"
+    WRITE_PROTECTED = "write-protected"
     UNKNOWN = "unknown"
 
 

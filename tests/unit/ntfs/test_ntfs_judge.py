@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -67,6 +68,8 @@ def test_a_driver_that_shows_all_is_correct_and_its_kernel_is_its_version() -> N
         (State.DIRTY, "rw", Outcome.PASS),
         (State.HIBERNATED, "rw", Outcome.PASS),
         (State.DAMAGED, "ro", Outcome.PASS),
+        (State.WRITE_PROTECTED, "rw", Outcome.PASS),
+        (State.WRITE_PROTECTED, "ro", Outcome.UNSUPPORTED),
     ],
 )
 def test_a_refusal_is_right_where_the_volume_asks_for_it(state: State, options: str, outcome: Outcome) -> None:
@@ -126,6 +129,38 @@ def test_a_reader_that_the_kernel_killed_is_a_crash() -> None:
     verdict = judge(TRUTH, State.CLEAN, document(ended="died"))
     assert verdict.finding is Finding.CRASH
     assert verdict.reason == "crash: the kernel killed the reader during read a.txt"
+
+
+SPENT = "Out of memory: Killed process 173 (python3) total-vm:204728kB, anon-rss:184000kB"
+
+
+def test_a_guest_without_memory_is_trouble_of_the_lab() -> None:
+    verdict = judge(TRUTH, State.CLEAN, document(ended="died", kernel_log=[SPENT]))
+    assert (verdict.outcome, verdict.finding) == (Outcome.ERROR, None)
+    assert verdict.reason == (
+        "probe: the guest ran out of memory: Out of memory: Killed process 173 (python3);"
+        " give it more, as in guest: {memory: 1G}"
+    )
+    assert judge(TRUTH, State.CLEAN, document(ended="died", kernel_log=[SPENT, OOPS])).finding is Finding.CRASH
+
+
+def test_a_program_that_took_all_memory_has_crashed() -> None:
+    killed = SPENT.replace("python3", "ntfs-3g")
+    seen = document(driver="ntfs-3g", kind="fuse", daemon_status=-9, kernel_log=[killed])
+    assert judge(TRUTH, State.CLEAN, seen).finding is Finding.CRASH
+
+
+def test_an_attempt_to_write_where_it_was_to_read_is_damage() -> None:
+    tried = "Trying to write to read-only block-device loop0"
+    verdict = judge(TRUTH, State.CLEAN, document(kernel_log=[tried]))
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DAMAGED)
+    assert verdict.reason == f"damaged: nothing-written: {tried}"
+    # It is graver than that a broken volume is read otherwise, and than that nobody knows what it holds.
+    torn = judge(TRUTH, State.DAMAGED, document(kernel_log=[tried], entries=[]))
+    assert torn.finding is Finding.DAMAGED
+    assert torn.reason.startswith("damaged: ")
+    unknown = dataclasses.replace(TRUTH, unsure=frozenset({""}))
+    assert judge(unknown, State.UNKNOWN, document(kernel_log=[tried])).finding is Finding.DAMAGED
 
 
 def test_a_deadline_is_a_hang_and_names_the_step() -> None:

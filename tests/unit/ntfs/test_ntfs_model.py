@@ -295,3 +295,10 @@ def test_of_what_was_never_tried_nothing_is_expected() -> None:
     after = expect(BEFORE, SOURCE, [tried, never], [Result()], streams=True)
     assert set(after.manifest.by_path) == {"kept", "kept/a", "b"}
     assert after.part_of("c") == "delete/resident"
+
+
+def test_to_cut_a_file_to_the_size_that_it_has_is_no_change_of_it() -> None:
+    model = Model(BEFORE, SOURCE)
+    for size, moved in ((5, False), (4, True), (4, True)):
+        model.do(Step("truncate", "b", "truncate/resident", {"size": size}))
+        assert ("modified" in dict(model.nodes())["b"].moved) is moved

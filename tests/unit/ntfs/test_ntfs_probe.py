@@ -23,7 +23,7 @@ from lab.deadline import Deadline
 from lab.ntfs import probe
 from lab.ntfs.drivers import drivers
 from lab.ntfs.judge import judge
-from lab.ntfs.manifest import Feature, Manifest
+from lab.ntfs.manifest import Feature, Manifest, digest
 from lab.ntfs.observation import Observation
 from lab.ntfs.readers import verify
 from lab.ntfs.volumes import State, Volume, mounted
@@ -309,3 +309,22 @@ def test_extended_attributes_end_where_they_end() -> None:
     assert probe.extended_attributes(b"\0" + one[1:] + one) == told
     assert probe.extended_attributes(one[:7]) == []
     assert probe.object_id(bytes(range(16)) + bytes(48)) == bytes(range(16)).hex()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 10_000, 3 << 20])
+def test_blocks_are_those_of_the_manifest_and_never_there_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    content = bytes(range(251)) * (size // 251 + 1)
+    path = tmp_path / "file"
+    path.write_bytes(content[:size])
+    whole = digest((content[:size],), size)
+    for chunk in (1 << 20, 4096, 1000):
+        monkeypatch.setattr(probe, "CHUNK", chunk)
+        seen = probe.read_file(str(path).encode(), size)
+        assert (seen["sha256"], tuple(seen["blocks"]), seen["bytes_read"]) == (*whole, size)
+        assert digest((content[at : min(at + chunk, size)] for at in range(0, size, chunk)), size) == whole
+
+
+def test_a_file_without_an_end_is_not_read(tmp_path: Path) -> None:
+    assert probe.read_file(str(tmp_path / "nobody looks").encode(), (1 << 63) - 1) == {}

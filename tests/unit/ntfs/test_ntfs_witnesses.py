@@ -16,12 +16,15 @@ from lab.errors import LabError
 from lab.ntfs import ntfsck as ntfsck_module
 from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
 from lab.ntfs.difference import Difference, diff
+from lab.ntfs.inspection import Inspection
+from lab.ntfs.judge_after import checker_checks
 from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Times, digest
 from lab.ntfs.ntfsck import found_by_ntfsck, ntfsck
 from lab.ntfs.readers import Readings
 from lab.ntfs.volumes import Volume
 from lab.ntfs.witnesses import Hearing, complemented, hear, lenient
 from lab.process import Completed
+from lab.verdict import Finding, Outcome
 
 SHA, BLOCKS = digest((b"truth",), 5)
 OTHER, OTHER_BLOCKS = digest((b"lies!",), 5)
@@ -182,15 +185,73 @@ def test_a_checker_that_is_not_there_is_silent_and_not_content(tmp_path: Path) -
     assert "not done within 0.2 s" in slow.check(tmp_path, Deadline(0.2)).silent
 
 
+def inspected(found: tuple[str, ...]) -> Inspection:
+    return Inspection(reports={"ntfsck": Report(found)})
+
+
+def by_ntfsck(status: int, said_: bytes, stderr: bytes = b"") -> tuple[str, ...]:
+    return found_by_ntfsck(Completed(("ntfsck",), status, said_, stderr))
+
+
 def test_what_ntfsck_says() -> None:
     said_ = (
         b"Parse #1: Scan mft entries in volume...\n  5.88 percent completed\r100.00 percent completed\n"
-        b"Inode(66): Cluster bitmap differs. Fix it? No\nParse #6 Errors remains: 1\n"
+        b"Inode(66): Cluster bitmap differs. Fix it? No\n"
+        b"Parse #6: Check orphaned mft... (left:1, errors:1, fixed:0)\nParse #6 Errors remains: 1\n"
         b"1 errors left (errors:1, fixed:0)\n"
     )
-    assert found_by_ntfsck(Completed(("ntfsck",), 0, said_, b"")) == ()
-    assert found_by_ntfsck(Completed(("ntfsck",), 4, said_, b"")) == ("Inode(66): Cluster bitmap differs. Fix it? No",)
-    assert found_by_ntfsck(Completed(("ntfsck",), -11, b"", b"")) == ("it ended with status -11",)
+    assert by_ntfsck(0, said_) == ()
+    assert by_ntfsck(4, said_) == ("Inode(66): Cluster bitmap differs. Fix it? No",)
+    assert by_ntfsck(-11, b"") == ("it ended with status -11",)
+
+
+def test_what_ntfsck_says_of_a_sound_volume_does_not_count() -> None:
+    said_ = b"Parse #6: Check orphaned mft...\n100.00 percent completed\nClean, No errors found or left (errors:0)\n"
+    assert by_ntfsck(0, said_, b"NTFS signature is missing.\n") == ()
+
+
+def test_an_ntfsck_that_gives_up_is_not_content() -> None:
+    """As it ended on a volume whose root directory a driver had written over."""
+    said_ = (
+        b"Parse #2: Check system files...\n 11.76 percent completedClean, No errors found or left (errors:0, fixed:0)\n"
+    )
+    missing = b"There's no system file entry(0) in root\n"
+    found = by_ntfsck(0, said_, missing)
+    assert found == ("There's no system file entry(0) in root", "it gave up before its last pass")
+    ((check, finding),) = checker_checks(inspected(()), inspected(found))
+    assert (check.outcome, finding) == (Outcome.FAIL, Finding.DAMAGED)
+    assert check.observed == "There's no system file entry(0) in root (and 1 more)"
+
+
+LEFT_BEHIND = (
+    b"Parse #4: Check index entries in volume...\nCorrupt mapping pairs array in non-resident attribute.\n"
+    b"Non-resident cluster run of inode(28)(80:0) corrupted. rl_size(0:0). Truncate itCluster Duplication 6694\n"
+    b"Inode(29:80): Found cluster duplication. Fix it? No\nParse #6: Check orphaned mft...\n9 errors left (errors:9)\n"
+)
+"""What ntfsck 1.0.0 said, shortened, of a file that ntfs3 (6.12) had cut to nothing: its record still names clusters
+that others have by now (docs/findings/0009). With a zero instead of them it finds nothing.
+"""
+
+
+def test_a_run_list_that_outlives_its_file_is_damage() -> None:
+    found = by_ntfsck(4, LEFT_BEHIND)
+    assert found == (
+        "Corrupt mapping pairs array in non-resident attribute.",
+        "Non-resident cluster run of inode(28)(80:0) corrupted. rl_size(0:0). Truncate it",
+        "Cluster Duplication 6694",
+        "Inode(29:80): Found cluster duplication. Fix it? No",
+    )
+    ((check, finding),) = checker_checks(inspected(()), inspected(found))
+    assert (check.outcome, finding) == (Outcome.FAIL, Finding.DAMAGED)
+    assert str(check) == (
+        "checker:ntfsck: fail (expected nothing new, "
+        "observed Corrupt mapping pairs array in non-resident attribute. (and 3 more))"
+    )
+
+
+def test_the_same_again_is_not_new_whatever_follows_it_on_its_line() -> None:
+    other = LEFT_BEHIND.replace(b"itCluster Duplication 6694", b"itInode(31:80): Found cluster duplication. Fix it? No")
+    assert new_findings(Report(by_ntfsck(4, LEFT_BEHIND)), Report(by_ntfsck(4, other))) == ()
 
 
 class _Archive:

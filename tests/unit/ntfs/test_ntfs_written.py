@@ -73,12 +73,9 @@ def test_everything_at_once_is_as_good_as_ntfs_3g_can(worked: Worked) -> None:
     assert {name.split("/")[0] for name in poorer} <= {
         "step:fallocate",
         "step:punch",
-        "step:attributes",
         "step:trim",
         "step:label",
     }
-    mode = named(verdict, "step:attributes/mode").observed
-    assert "ntfs-3g(8): without the option permissions and without a user mapping, chmod and chown do nothing" in mode
 
 
 # --- faults in the file, behind the driver's back ---------------------------------------------------------------
@@ -302,9 +299,22 @@ def test_a_special_file_that_is_none_any_more(special: Done, path: str, changed:
     assert said in verdict.reason
 
 
-def test_chmod_that_is_forgotten_is_wrong_unless_the_manual_says_so(special: Done) -> None:
-    assert special.judged().verdict.finding is Finding.DEGRADED
-    verdict = special.judged(driver="ntfs3", kind="kernel").verdict
+def test_ntfs_3g_keeps_owners_modes_and_special_files(special: Done) -> None:
+    verdict = special.judged().verdict
+    assert (verdict.outcome, verdict.finding, verdict.reason) == (Outcome.PASS, Finding.CORRECT, "")
+    assert special.document["options_asked"] == "rw,permissions,streams_interface=xattr"
+    shown = {entry["path"]: entry for entry in special.document["entries"]}
+    assert shown["lab attributes/owner"]["owner"] == [1000, 1001]
+    assert shown["lab attributes/directory"]["mode"] == 0o40750
+    assert shown["lab attributes/block"]["device"] == os.makedev(202, 17)
+
+
+def test_chmod_that_is_forgotten_is_wrong(special: Done) -> None:
+    forgotten = entries(special, "lab attributes/directory", mode=0o40777)
+    for entry in forgotten:
+        if entry["path"] == "lab attributes/owner":
+            del entry["owner"]
+    verdict = special.judged(entries=forgotten).verdict
     assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
     assert {"step:attributes/mode", "step:attributes/owner"} <= broken(verdict)
 

@@ -101,7 +101,7 @@ def do(volume: Volume, name: str, folder: Path, *, streams: str = "xattr", skip:
 def operate(image: Path, steps: str, at: Path, streams: str = "xattr") -> dict[str, Any]:
     """Run the probe as a guest would: as a program of its own."""
     asked = replace(drivers["ntfs-3g"], streams=streams)
-    words = (*asked.probe_arguments(at=str(at), write=True), "--again", ",".join(asked.options()))
+    words = (*asked.probe_arguments(at=str(at), write=True), "--again", ",".join(asked.again))
     said = subprocess.run(
         (sys.executable, probe.__file__, "operate", *words, "--device", image, "--seconds", "60", "--steps", steps),
         capture_output=True,
