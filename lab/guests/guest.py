@@ -31,10 +31,18 @@ from lab.hypervisor import (
 from lab.scenario.cell import GuestRequest
 from lab.shell import SshShell
 
-__all__ = ["Address", "Guest", "Held", "domain_spec", "start_guest"]
+__all__ = ["Address", "Guest", "Held", "SilentGuestError", "domain_spec", "start_guest"]
 
 _NETWORK = "10.77.128"
 """Where guests live on the shared network 10.77.0.0/16."""
+
+
+_ARRIVAL_SECONDS = 240.0
+"""For the first answer of a guest that has moved, perhaps by a boot, which takes 20-40 s under emulation."""
+
+
+class SilentGuestError(GuestError):
+    """A guest that has not ended does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class Guest:
         """It lives as ``domain`` on ``host`` now; nothing of it is left elsewhere."""
         self.host, self.domain = host, domain
         self._elsewhere.clear()
-        self._reach(deadline)
+        self._reach(deadline.at_most(_ARRIVAL_SECONDS))
 
     def may_be_on(self, host: Host) -> None:
         """Something of it may be left there, if what follows does not go well."""
@@ -179,7 +187,7 @@ class Guest:
             except DeadlineError as late:
                 self.host.disks.watch()
                 words = f"no answer on port 22 within {deadline.seconds:g} s; console: {self._last_words()}"
-                raise GuestError(f"{me}: {words}") from late
+                raise SilentGuestError(f"{me}: {words}") from late
 
     def _last_words(self) -> str:
         return " | ".join(self.console(deadline=Deadline(10)).splitlines()[-4:]) or "silent"

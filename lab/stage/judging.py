@@ -14,7 +14,7 @@ from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
 from lab.errors import GuestError, LabError
 from lab.guests import moving
-from lab.guests.guest import Guest
+from lab.guests.guest import Guest, SilentGuestError
 from lab.guests.observation import Observation, observe
 from lab.guests.refusals import known_refusal, libxl_words
 from lab.hosts.host import Host
@@ -76,6 +76,10 @@ def judge_move(
         try:
             seconds = moving.move(guest, target, request.how, arrival=arrival, deadline=deadline)
         except GuestError as failed:
+            if isinstance(failed, SilentGuestError) and not prepared.blames_silence:
+                raise SilentGuestError(
+                    f"{failed.message}; emulated, nobody is blamed before it is seen twice"
+                ) from failed
             moved = dataclasses.replace(_moved(failed.message), name=f"{prefix}migrated")
             return _not_arrived(failed, (*checks, moved), (source, target), prepared)
         try:

@@ -38,6 +38,8 @@ class PreparedMove:
     limits: Limits = field(default_factory=Limits)
     arrival: Arrival | None = None
     departure: Arrival | None = None
+    blames_silence: bool = True
+    """Whether a guest that has arrived and does not answer is the product's failure, or is to be seen once more."""
 
 
 @dataclass(frozen=True)

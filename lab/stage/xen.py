@@ -15,7 +15,7 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.errors import LabError
 from lab.guests import moving
-from lab.guests.guest import Address, Guest, start_guest
+from lab.guests.guest import Address, Guest, SilentGuestError, start_guest
 from lab.guests.image import obtain_guest_image
 from lab.guests.moving import Arrival
 from lab.guests.poised import AS_BOOTED, Readiness
@@ -93,6 +93,8 @@ class XenStage:
     _foreteller: Foreteller = field(default_factory=Foreteller)
     _last: list[_Keep] = field(default_factory=list)
     """What writes the evidence of each guest of the cell in hand."""
+    _silent: set[str] = field(default_factory=set)
+    """Cells whose guest did not answer once it had arrived."""
     _failed: bool = False
     """Whether the cell in hand has failed."""
 
@@ -135,7 +137,9 @@ class XenStage:
                     target = coming()
                     facts = kernel_facts(guest.image.boot.kernel)
                     arrival, departure = self._arrivals(life, guest, request, deadline)
-                    yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure)
+                    # Emulated CPUs have left guests spinning for a lock that nobody holds, after a move as well.
+                    blames = guest.host.accelerator != "tcg" or cell.id in self._silent
+                    yield PreparedMove(guest, guest.host, target, facts, cell.limits, arrival, departure, blames)
             case BootRequest() as request:
                 require_dom0(request.host, self.cache, self.keys, deadline)
                 with self._life() as life:
@@ -172,7 +176,11 @@ class XenStage:
                 shell, wanted = prepared.guest.shell, request.modules.load
                 with beside(lambda: load_modules(shell, wanted, deadline=deadline)) as loadings:
                     foretold = self._foreteller.ask(request, prepared, evidence, deadline)
-                verdict = judging.judge_move(request, prepared, loadings(), evidence, deadline)
+                try:
+                    verdict = judging.judge_move(request, prepared, loadings(), evidence, deadline)
+                except SilentGuestError:
+                    self._silent.add(cell.id)
+                    raise
                 verdict = replace(verdict, facts={**verdict.facts, **foretold.facts})
                 self._foreteller.learn(cell, verdict, self.hosts())
                 return verdict

@@ -12,6 +12,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import GuestError, HostError
+from lab.guests.guest import SilentGuestError
 from lab.guests.moving import Arrival
 from lab.hypervisor import Connection, Domain, DomainState, Migrated, MigrationPlan, binding, migrate
 from lab.hypervisor.binding import Said
@@ -347,6 +348,22 @@ def test_a_guest_that_lives_and_cannot_be_asked_blames_nobody(pair: Pair, eviden
     pair.shells[1].answers = {**pair.shells[1].answers, **CUT_OFF}
     with pytest.raises(HostError, match=f"^{NAME}: connection lost: no reason given$"):
         judged(pair, evidence)
+
+
+def test_a_guest_that_is_silent_on_arrival_is_blamed_only_where_silence_is_its_own(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = f"{NAME} on xen-4.20: no answer on port 22 within 240 s; console: silent"
+
+    def silent(*_: object, **__: object) -> float:
+        raise SilentGuestError(said)
+
+    monkeypatch.setattr("lab.guests.moving.move", silent)
+    verdict = judged(pair, evidence)
+    assert (verdict.outcome, red(verdict)) == (Outcome.FAIL, {"migrated"})
+    with pytest.raises(SilentGuestError) as caught:
+        judged(pair, evidence, blames_silence=False)
+    assert str(caught.value) == f"{said}; emulated, nobody is blamed before it is seen twice"
 
 
 def test_a_guest_that_ends_since_its_host_has_died_is_the_labs_trouble(
