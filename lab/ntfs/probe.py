@@ -53,6 +53,7 @@ MOST_LOG_LINES = 400
 LOOP_CONFIGURE, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82  # linux/loop.h; the first since 5.8
 LOOP_CONFIG = "<II3Q2Q4I64x64x32x16x64x"  # struct loop_config: fd, block size, struct loop_info64, 8 spare words
 LOOP_READ_ONLY = 1
+MOST_REPEATS = 100  # of names in a directory that are there more than once
 MOST_BYTES = 1 << 36  # of a file that is read: at 10 MB/s two hours; hostile volumes have some of 8 EiB
 BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
 FITRIM, FS_IOC_SETFSLABEL = 0xC0185879, 0x41009432  # linux/fs.h: struct fstrim_range; char[256]
@@ -355,12 +356,21 @@ def walk(root: bytes, report: Report, streams: str, *, more: bool = False) -> No
 
 
 def listing(folder: bytes, above: frozenset[int]) -> tuple[int, list[bytes]]:
-    """The inode of a directory and the names in it; ``above`` are the inodes of those that it is in."""
+    """The inode of a directory and the names in it; ``above`` are the inodes of those that it is in.
+
+    A listing that comes round to its beginning again and again ends with the time, and not with the memory.
+    """
     here = os.lstat(folder).st_ino
     if here in above:
         raise OSError(errno.ELOOP, "the directory contains itself")
+    names: list[bytes] = []
+    known: set[bytes] = set()
     with os.scandir(folder) as found:
-        return here, sorted(entry.name for entry in found)
+        for entry in found:
+            if entry.name not in known or len(names) < len(known) + MOST_REPEATS:
+                names.append(entry.name)
+                known.add(entry.name)
+    return here, sorted(names)
 
 
 def look(root: bytes, path: bytes, report: Report, streams: str, *, more: bool = False) -> str:

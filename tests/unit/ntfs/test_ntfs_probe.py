@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -328,3 +329,12 @@ def test_blocks_are_those_of_the_manifest_and_never_there_as_a_whole(
 
 def test_a_file_without_an_end_is_not_read(tmp_path: Path) -> None:
     assert probe.read_file(str(tmp_path / "nobody looks").encode(), (1 << 63) - 1) == {}
+
+
+def test_a_listing_that_comes_round_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [SimpleNamespace(name=name) for name in (b"b", b"a")] * 5000
+    monkeypatch.setattr(os, "scandir", lambda _: nullcontext(iter(names)))
+    _, found = probe.listing(os.fsencode(tmp_path), frozenset())
+    assert (len(found), set(found)) == (2 + 100, {b"a", b"b"})
+    names[2:] = []
+    assert probe.listing(os.fsencode(tmp_path), frozenset())[1] == [b"a", b"b"]
