@@ -215,11 +215,10 @@ def _claim(reports: Path, name: str, *, tries: int) -> Path:
 
 
 def _label(command: str) -> str:
-    """What the run is of, for its name: ``compare``, ``prove``, the first scenario file named, or ``run``."""
-    if re.match(r"lab (?:-\S+ )*ntfs compare\b", command):
-        return "compare"
-    if re.match(r"lab (?:-\S+ )*prove\b", command):
-        return "prove"
+    """What the run is of, for its name: ``compare``, ``perf``, ``prove``, the first scenario file named, or ``run``."""
+    verb = re.match(r"lab (?:-\S+ )*(?:ntfs (compare|perf)|(prove))\b", command)
+    if verb:
+        return verb[1] or verb[2]
     found = re.search(r"([A-Za-z0-9_-]+)\.lab\.yaml", command)
     return found[1][:40] if found else "run"
 

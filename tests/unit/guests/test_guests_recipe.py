@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from lab.errors import UnknownNameError
 from lab.guests.recipe import BOOT_MODULES, guest_rootfs
 from tests.unit.guests.keys import make_keys
 
-ALL = list(itertools.product(("debian", "probe"), ("bookworm", "trixie"), ("i386", "amd64")))
+ALL = list(itertools.product(("debian", "perf", "probe"), ("bookworm", "trixie"), ("i386", "amd64")))
 
 
 def recipe(folder: Path, system: str, release: str = "bookworm", userland: str = "i386") -> Rootfs:
@@ -66,6 +67,13 @@ def test_the_small_guest_has_an_init_of_its_own_and_no_systemd(tmp_path: Path) -
     assert not [path for path in made.overlay if path.startswith(("/sbin/", "/bin/", "/lib/"))]
 
 
+def test_the_guest_in_which_drivers_are_timed_is_the_small_one_and_fio(tmp_path: Path) -> None:
+    small, timed = recipe(tmp_path, "probe"), recipe(tmp_path, "perf")
+    assert timed == replace(small, packages=(*small.packages, "fio"))
+    # The ordinary one stays as it is: guests in caches depend on it.
+    assert "fio" not in small.packages
+
+
 def test_what_is_masked_is_not_what_is_needed(tmp_path: Path) -> None:
     [command] = [each for each in recipe(tmp_path, "debian").commands if each.startswith("systemctl mask ")]
     masked = command.split()[2:]
@@ -80,7 +88,7 @@ def test_no_command_has_a_quote_that_mmdebstraps_hook_would_end_at(tmp_path: Pat
 def test_an_unknown_system_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError) as caught:
         recipe(tmp_path, "probes")
-    assert str(caught.value) == "no guest system 'probes'; known: debian, probe\n  hint: did you mean 'probe'?"
+    assert str(caught.value) == "no guest system 'probes'; known: debian, perf, probe\n  hint: did you mean 'probe'?"
 
 
 def test_an_initrd_brings_what_a_guests_disk_and_network_need() -> None:
