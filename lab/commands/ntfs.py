@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from lab.commands.call import call_of
+from lab.commands.ntfs_perf import EXAMPLE, time_drivers
 from lab.engine.comparing import Compared, compare
-from lab.engine.question import operations, question
+from lab.engine.question import images_of, operations, question
 from lab.matrix.tally import sentence
 from lab.ntfs.naming import spelled
 from lab.report.progress import Progress
@@ -26,7 +27,7 @@ from lab.stage import open_stage
 __all__ = ["register"]
 
 _EXAMPLE = """Examples: lab ntfs compare disk.img | lab ntfs compare a.img b.qcow2 --drivers ntfs3,ntfs-3g --json |
-lab ntfs compare /dev/sdb --write
+lab ntfs compare /dev/sdb --write | lab ntfs compare images/ --drivers ntfs3
 
 Exit codes: 0 no driver is wrong, 1 a driver misreads a volume, 2 usage error or no such file, 3 an image cannot be used
 or lab trouble."""
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Your own NTFS images against every driver.", rich_markup_mode=None)
     group.callback(epilog="Example: lab ntfs compare disk.img")(_ntfs)
     group.command("compare", epilog=_EXAMPLE)(compare_images)
+    group.command("perf", epilog=EXAMPLE)(time_drivers)
     app.add_typer(group, name="ntfs")
 
 
@@ -46,7 +48,10 @@ def _ntfs() -> None:
 
 def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typer calls it by name
     context: typer.Context,
-    images: Annotated[list[Path], typer.Argument(help="Images of volumes or of whole disks, or block devices.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Images of volumes or of whole disks, block devices, tar archives or folders of images."),
+    ] = None,
     drivers: Annotated[
         str, typer.Option(metavar="NAME[,NAME]", help="Only these drivers; else all, where a kernel ships them.")
     ] = "",
@@ -73,6 +78,7 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
             "--write", help="Write, too: everything, on a copy of your volume; the image itself is never written."
         ),
     ] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="The folder that LAB_SAMPLES names, too.")] = False,
     allow_mounted: Annotated[
         bool,
         typer.Option(
@@ -86,13 +92,13 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
     What a volume holds is what independent readers agree on. For each volume a sentence says what each driver makes
     of it, which of them are safe to read it with, and with --write, which are safe to write to it with.
     """
+    settings = Settings.from_environment()
     asked = replace(
-        question(images, _names(drivers), _names(kernels), host),
+        question(images_of(images or (), settings.samples, wanted=samples), _names(drivers), _names(kernels), host),
         operations=operations(_names(wanted), write=write),
         allow_mounted=allow_mounted,
         stage=stage,
     )
-    settings = Settings.from_environment()
     settings = replace(settings, reports=reports.absolute()) if reports else settings
     command = spelled(shlex.join(("lab", *call_of(context).words)))
     answer = compare(asked, settings, command=command, progress=Progress(), open_stage=open_stage)

@@ -6,9 +6,10 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +18,15 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.engine.alarm import terminate_like_interrupt
 from lab.engine.attempt import Attempt
-from lab.engine.entry import Entry, moving_seconds, open_entries
+from lab.engine.entry import Entry, open_entries
+from lab.engine.files import at_fault, moving_seconds
+from lab.engine.pairs import Clock, in_pairs
 from lab.engine.question import READ, Question, Way
 from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UnsupportedError
 from lab.hosts.run_folder import run_folder
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.matrix.tally import exit_code
+from lab.ntfs.drivers import built_for
 from lab.ntfs.foreign import Foreign, admit
 from lab.ntfs.image import NtfsVolume
 from lab.ntfs.specimen import Specimen
@@ -161,27 +165,33 @@ class _Run:
 
     def admit(self, work: Path) -> None:
         """Copy every volume and ask the readers; a row that cannot be tried gets its verdicts at once."""
-        for number, entry in enumerate(self._entries):
-            if entry.volume is not None:
-                self._admit(entry, entry.volume, work / f"copy-{number}")
+        asked = [(one, one.volume, work / f"copy-{n}") for n, one in enumerate(self._entries) if one.volume is not None]
+        with in_pairs([partial(_ask, *each) for each in asked]) as answers:
+            for number, ((entry, volume, _), answer) in enumerate(zip(asked, answers, strict=True), 1):
+                self._progress.counting("asking the readers", number, len(asked), entry.name)
+                self._admit(entry, volume, answer)
+                self._let_go(volume.raw, work, [later for _, later, _ in asked[number:]])
+        for entry in self._entries:
             if entry.trouble is not None:
                 for cell in entry.cells:
                     self._refuse(cell, entry.trouble)
 
-    def _admit(self, entry: Entry, volume: NtfsVolume, folder: Path) -> None:
-        folder.mkdir()
-        deadline = Deadline(_ADMISSION * moving_seconds(volume.size))
+    def _admit(self, entry: Entry, volume: NtfsVolume, answer: Callable[[], Foreign]) -> None:
         try:
-            with events.step("ask the readers", volume=entry.name):
-                entry.foreign = admit(volume, entry.name, folder, deadline)
-        except LabError as trouble:
-            self._answer.troubles.append(trouble)
-            entry.trouble = trouble
+            entry.foreign = answer()
+        except Exception as trouble:  # noqa: BLE001 - whatever a volume does to the lab, the others have their rows
+            entry.trouble = at_fault(trouble, volume.place)
+            self._answer.troubles.append(entry.trouble)
             return
         if entry.foreign.trouble is not None:
             self._answer.troubles.append(entry.foreign.trouble)
         self._record.append("volume", **entry.foreign.testimony)
         self._keep(self._testimony(entry).relative_to(self._record.folder).as_posix(), entry.foreign.testimony)
+
+    def _let_go(self, raw: Path, work: Path, later: Iterable[NtfsVolume]) -> None:
+        """Remove what the lab itself has unpacked or converted, once everything in it is copied."""
+        if raw.is_relative_to(work) and all(each.raw != raw for each in later):
+            raw.unlink(missing_ok=True)
 
     def _keep(self, name: str, document: Mapping[str, Any]) -> None:
         path = self._record.folder / name
@@ -217,9 +227,11 @@ class _Run:
                 for cell in entry.cells
                 if not self._pointless(cell, foreign.specimen)
             ]
-            # One kernel after the other: each change of it costs another guest.
-            kernels = list(dict.fromkeys(cell.axes["kernel"] for cell, _ in suited))
-            suited.sort(key=lambda each: kernels.index(each[0].axes["kernel"]))
+            # Those that want the same guest one after the other: each change of it costs another one.
+            guests = list(dict.fromkeys(_guest(cell) for cell, _ in suited))
+            suited.sort(key=lambda each: guests.index(_guest(each[0])))
+            foretold = {entry.name: foreign.specimen.usual_seconds for entry, foreign in admitted}
+            self._progress.foretold({cell.id: foretold[entry.name] for cell, entry in suited})
             stage.plan([cell for cell, _ in suited], Deadline(_PLAN_SECONDS))
             for cell, entry in suited:
                 self._try(stage, cell, self._testimony(entry))
@@ -293,10 +305,23 @@ class _Run:
             answer.troubles.append(trouble)
 
 
+def _ask(entry: Entry, volume: NtfsVolume, folder: Path, clock: Clock) -> Foreign:
+    folder.mkdir()
+    deadline = Deadline(_ADMISSION * moving_seconds(volume.size), clock)
+    with events.step("ask the readers", volume=entry.name):
+        return admit(volume, entry.name, folder, deadline)
+
+
 def _advice(foreign: Foreign, matrix: Matrix) -> Advice:
     specimen = foreign.specimen
     cells = [cell for cell in matrix.cells if cell.axes.get("volume") == specimen.name]
-    return advise(specimen.name, specimen.state.value, cells, specimen.doubts)
+    return advise(specimen.name, specimen.state.value, cells, specimen.doubts, foreign.fault)
+
+
+def _guest(cell: Cell) -> tuple[str, str]:
+    """Which guest a cell wants: that of its kernel, but one of its own for a driver that is compiled for it."""
+    kernel, driver = cell.axes["kernel"], cell.axes["driver"]
+    return kernel, driver if driver in {one.name for one in built_for(kernel)} else ""
 
 
 def _cell(volume: str, way: Way, host: str, operation: str) -> Cell:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import events
 from lab.deadline import Deadline
+from lab.engine.files import ImageFile, at_fault, find_files, moving_seconds
 from lab.errors import LabError, UsageError
 from lab.ntfs.foreign import Foreign, labels
 from lab.ntfs.image import Disk, NtfsVolume, open_image
@@ -16,7 +16,7 @@ from lab.ntfs.naming import spelled
 from lab.ntfs.source import look
 from lab.scenario.cell import Cell
 
-__all__ = ["Entry", "Found", "moving_seconds", "open_entries"]
+__all__ = ["Entry", "Found", "open_entries"]
 
 
 @dataclass(slots=True)
@@ -54,30 +54,39 @@ class Found:
 def open_entries(images: Sequence[Path], work: Path, *, allow_mounted: bool = False) -> Found:
     """A row a volume, and one for each image or partition that should have held one.
 
-    What is not there at all, cannot be an image, or is being written to is the user's mistake and gets no row. An
-    image that is named twice, by whatever names, is tried once.
+    A folder stands for the images below it, an archive for those in it. What is not there at all, cannot be an image,
+    or is being written to is the user's mistake and gets no row. An image that is named twice, by whatever names, is
+    tried once.
     """
-    found = Found()
-    once = _once(images, found.notes)
-    names = labels(once)
-    for number, image in enumerate(once):
+    files = find_files(images, work)
+    found = Found(troubles=files.troubles, notes=files.notes)
+    names = labels(image.label for image in files.images)
+    for number, image in enumerate(files.images):
         folder = work / str(number)
         folder.mkdir()
         try:
-            with events.step("open an image", image=spelled(str(image))):
-                disk = open_image(image, folder, Deadline(moving_seconds(_bytes(image))), allow_mounted=allow_mounted)
-        except LabError as trouble:
-            found.troubles.append(trouble)
-            if not isinstance(trouble, UsageError):
-                found.add(names[image], trouble=trouble)
+            disk = _open(image, folder, allow_mounted=allow_mounted)
+        except Exception as trouble:  # noqa: BLE001 - whatever an image does to the lab, the others have their rows
+            told = at_fault(trouble, spelled(str(image.origin)))
+            found.troubles.append(told)
+            if not isinstance(told, UsageError):
+                found.add(names[image.label], trouble=told)
         else:
-            _take(found, names[image], disk)
+            _take(found, names[image.label], disk)
     return found
 
 
-def moving_seconds(size: int) -> float:
-    """Time to copy or convert ``size`` bytes; a disk that does less than 5 MB/s is at its end."""
-    return 300.0 + size / 5_000_000
+def _open(image: ImageFile, folder: Path, *, allow_mounted: bool) -> Disk:
+    if image.trouble is not None:
+        raise image.trouble
+    origin, deadline = image.origin if image.is_ours else None, Deadline(moving_seconds(_bytes(image.path)))
+    try:
+        with events.step("open an image", image=spelled(str(image.origin))):
+            return open_image(image.path, folder, deadline, origin=origin, allow_mounted=allow_mounted)
+    except LabError as trouble:
+        # Where the lab has unpacked it to is gone when this is read.
+        trouble.message = trouble.message.replace(spelled(str(image.path)), spelled(str(image.origin)))
+        raise
 
 
 def _take(found: Found, name: str, disk: Disk) -> None:
@@ -92,20 +101,6 @@ def _take(found: Found, name: str, disk: Disk) -> None:
         rows = {0: (None, broken[0].error)}
     for partition, (volume, trouble) in sorted(rows.items()):
         found.add(f"{name}:p{partition}" if partition else name, volume, trouble)
-
-
-def _once(images: Iterable[Path], notes: list[str]) -> list[Path]:
-    """Each image by the first of its names. One that cannot be looked at is told when it is opened."""
-    first: dict[tuple[int, ...], Path] = {}
-    kept = []
-    for image in dict.fromkeys(images):
-        with suppress(LabError):
-            known = first.setdefault(look(image).identity, image)
-            if known is not image:
-                notes.append(f"{spelled(str(image))}: {spelled(str(known))} by another name; tried once")
-                continue
-        kept.append(image)
-    return kept
 
 
 def _bytes(image: Path) -> int:

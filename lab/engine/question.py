@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import UnknownNameError
+from lab.errors import UnknownNameError, UsageError
 from lab.hosts.embedded.recipe import embedded_versions
 from lab.ntfs.drivers import Driver, DriverKind, drivers
 from lab.ntfs.operations import operations as registered
 from lab.scenario.stages import Stage
 
-__all__ = ["DEFAULT_KERNELS", "EVERYTHING", "READ", "Question", "Way", "operations", "question", "ways"]
+__all__ = ["DEFAULT_KERNELS", "EVERYTHING", "READ", "Question", "Way", "images_of", "operations", "question", "ways"]
 
 DEFAULT_KERNELS = ("trixie", "forky")
 """Between them they ship every driver: ntfs3 is in 6.12 and off in 7.2, the new ntfs the other way round."""
@@ -32,7 +32,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: these images, each by each of these ways, on a host of that Xen version.
+    """What is asked: these images (or folders or archives of them), each by each of these ways, on a host of that
+    version of Xen.
 
     ``operations`` are what is done to a volume, each to a fresh copy. ``allow_mounted`` also takes a volume that is
     mounted for writing at this moment. ``stage`` is where the guests run: not on ``host``, if it has none.
@@ -57,6 +58,20 @@ def question(images: Sequence[Path], wanted: Sequence[str], kernels: Sequence[st
     return Question(tuple(dict.fromkeys(images)), ways(wanted, kernels), host)
 
 
+def images_of(named: Sequence[Path], samples: Path | None, *, wanted: bool) -> tuple[Path, ...]:
+    """What is to be tried: what was named, and the folder ``samples`` if that is ``wanted``.
+
+    Raises:
+        UsageError: that is nothing, or there is no such folder.
+    """
+    if wanted and samples is None:
+        raise UsageError("LAB_SAMPLES is not set", hint="let it name the folder of your sample volumes")
+    found = (*named, *((samples,) if wanted and samples is not None else ()))
+    if not found:
+        raise UsageError("no image is named", hint="name images or folders of them, or take your own with --samples")
+    return found
+
+
 def operations(wanted: Sequence[str], *, write: bool) -> tuple[str, ...]:
     """What is done to each volume: it is read, and with ``write`` also written to, or as ``wanted`` names.
 
@@ -74,7 +89,7 @@ def ways(wanted: Sequence[str], kernels: Sequence[str]) -> tuple[Way, ...]:
         UnknownNameError: there is no such driver, or no release of that name ships one.
     """
     chosen = [drivers[name] for name in dict.fromkeys(wanted)] or sorted(drivers.values(), key=_kernel_drivers_first)
-    releases = {release for driver in drivers.values() for release in _releases(driver)}
+    releases = {release for driver in drivers.values() for release in driver.releases}
     for kernel in kernels:
         if kernel not in releases:
             raise UnknownNameError("kernel", kernel, releases)
@@ -89,11 +104,5 @@ def _kernel_drivers_first(driver: Driver) -> tuple[bool, str]:
 
 def _home(driver: Driver) -> str:
     """A default kernel that has the driver, else the newest that has."""
-    known = _releases(driver)
+    known = driver.releases
     return next((kernel for kernel in DEFAULT_KERNELS if kernel in known), (known or DEFAULT_KERNELS)[-1])
-
-
-def _releases(driver: Driver) -> tuple[str, ...]:
-    """Where it is shipped, or built for, in the order of the registry: the oldest first."""
-    built = driver.built.sources if driver.built else ()
-    return (*(shipped.release for shipped in driver.shipped), *(source.release for source in built))

@@ -42,12 +42,13 @@ class Foreign:
 
     ``testimony`` is a document of what the readers said. Where they cannot read it, the specimen's manifest is unsure
     from the root on, its doubts say why, and only what a driver does to it can be told. ``trouble`` is that there were
-    not even two readers to ask, or None.
+    not even two readers to ask, or None. ``fault`` is what is wrong with its boot sector or its length, or empty.
     """
 
     specimen: Specimen
     testimony: Mapping[str, Any]
     trouble: ImageError | None = None
+    fault: str = ""
 
 
 def labels(images: Iterable[Path]) -> dict[Path, str]:
@@ -77,7 +78,7 @@ def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Fore
         return _unread(volume, name, path, unread)
     state = State.DAMAGED if volume.fault else state_of(path)
     specimen = Specimen(name, path, volume.sector, state, truth.manifest, (*_moved(volume), *_doubts(truth)))
-    return Foreign(specimen, _testimony(specimen, volume, truth.readings))
+    return Foreign(specimen, _testimony(specimen, volume, truth.readings), fault=volume.fault)
 
 
 def _reading_seconds(volume: Path) -> float:
@@ -92,11 +93,13 @@ def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError) -> 
     # The readers were shown a copy; the user knows the volume by another name.
     said = unread.message.replace(str(path), volume.place)
     why = "; ".join(filter(None, (volume.fault, said.removeprefix(f"{volume.place}: "))))
-    # A driver is right to refuse what no reader accepts. Where one of them does, nobody can say who is right.
-    state = State.UNKNOWN if unread.readings.manifests or not unread.readings.answers else State.DAMAGED
+    # A driver is right to refuse what no reader accepts. Where one of them does, nobody can say who is right, unless it
+    # can be seen from outside that the volume is not whole.
+    doubtful = unread.readings.manifests or not unread.readings.answers
+    state = State.UNKNOWN if doubtful and not volume.fault else State.DAMAGED
     specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (*_moved(volume), f"its whole content: {why}"))
     trouble = None if unread.answered else ImageError(said, hint=unread.hint)
-    return Foreign(specimen, _testimony(specimen, volume, unread.readings, trouble=said), trouble)
+    return Foreign(specimen, _testimony(specimen, volume, unread.readings, trouble=said), trouble, volume.fault)
 
 
 def _moved(volume: NtfsVolume) -> Iterator[str]:
@@ -133,7 +136,8 @@ def _testimony(specimen: Specimen, volume: NtfsVolume, readings: Readings, *, tr
         "sector": volume.sector,
         "cluster": boot.cluster if boot else None,
         "mft_record": boot.record if boot else None,
-        "boot_sector": volume.fault or "whole",
+        "boot_sector": "whole" if volume.is_cut else volume.fault or "whole",
+        "truncated": volume.fault if volume.is_cut else "",
         "readers": {name: f"{len(manifest.entries)} names" for name, manifest in sorted(readings.manifests.items())},
         "refusals": dict(sorted(readings.refusals.items())),
         "trouble": trouble,

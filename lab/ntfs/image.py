@@ -32,8 +32,8 @@ class NtfsVolume:
     """An NTFS volume at ``offset`` of the raw file or device ``raw``. ``origin`` is the file the user named.
 
     ``room`` is how many bytes there are for it, up to the end of its partition or image. ``boot`` is its boot sector;
-    where that is broken, which ``fault`` then says, it is the spare one, or None if there is none either. ``mounted``
-    is where it is mounted for writing at this moment.
+    where that is broken, it is the spare one, or None if there is none either. ``fault`` says what is wrong with that,
+    or that the image ends before the volume does. ``mounted`` is where it is mounted for writing at this moment.
     """
 
     origin: Path
@@ -64,6 +64,11 @@ class NtfsVolume:
     def sector(self) -> int:
         """Its bytes per sector; what most have where nobody knows."""
         return self.boot.sector if self.boot is not None else 512
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the image ends before the volume does."""
+        return self.boot is not None and self.boot.size > self.room
 
     @property
     def size(self) -> int:
@@ -107,18 +112,25 @@ class Disk:
     notes: tuple[str, ...] = ()
 
 
-def open_image(
-    path: Path, work: Path, deadline: Deadline, *, allow_mounted: bool = False, machine: Machine | None = None
+def open_image(  # noqa: PLR0913 - what is opened and how it is called, where and how long, and what is allowed
+    path: Path,
+    work: Path,
+    deadline: Deadline,
+    *,
+    origin: Path | None = None,
+    allow_mounted: bool = False,
+    machine: Machine | None = None,
 ) -> Disk:
     """The NTFS volumes in ``path``: a raw volume, a whole disk, or either in one of the formats of images.
 
     What is not there byte for byte is converted to a copy in the folder ``work``; ``path`` is only ever read. A volume
-    whose boot sector is broken is one all the same, if it still says that it is NTFS, or its spare boot sector does.
-    Without ``allow_mounted``, one that is mounted for writing is a trouble and no volume.
+    whose boot sector is broken is one all the same, if it still says that it is NTFS, or its spare boot sector does;
+    and so is one that the image does not hold to its end, of which a note tells. Without ``allow_mounted``, one that is
+    mounted for writing is a trouble and no volume. ``origin`` is how the user knows what is in a file of the lab's own.
 
     Raises:
         UsageError: there is no such file, it cannot be an image, or another program is writing to it.
-        ImageError: it cannot be read, is truncated or not whole, or holds no NTFS.
+        ImageError: it cannot be read, is not whole, or holds no NTFS.
         MissingToolError: qemu-img is needed and not installed.
         DeadlineError: the conversion was not done in time.
     """
@@ -127,8 +139,11 @@ def open_image(
         raise UsageError(f"{spelled(str(path))}: a QEMU has it open for writing", hint="shut it down, or name a copy")
     raw = raw_of(source, work, deadline)
     with reading(raw.path) as file:
-        disk = _disk(file, source, raw)
-    return _unless_mounted(disk, machine or Machine(), allow_mounted=allow_mounted) if raw.path == path else disk
+        disk = _disk(file, replace(source, path=origin or path), raw)
+    disk = replace(disk, notes=(*disk.notes, *(volume.fault for volume in disk.volumes if volume.is_cut)))
+    if raw.path != path or origin is not None:
+        return disk
+    return _unless_mounted(disk, machine or Machine(), allow_mounted=allow_mounted)
 
 
 def _disk(file: BinaryIO, source: Source, raw: Raw) -> Disk:
@@ -180,10 +195,7 @@ class _Part:
     def of(cls, file: BinaryIO, origin: Path, raw: Raw, partition: Partition) -> _Part:
         number, room = partition.number, min(raw.size - partition.offset, partition.size)
         bare = NtfsVolume(origin, raw.path, partition.offset, room, partition=number)
-        try:
-            volume = _volume(file, bare)
-        except ImageError as broken:
-            return cls(number, trouble=Trouble(broken, number))
+        volume = _volume(file, bare)
         if volume is not None:
             return cls(number, volume)
         kind = recognise(file, partition.offset, room)
@@ -209,11 +221,7 @@ def _unless_mounted(disk: Disk, machine: Machine, *, allow_mounted: bool) -> Dis
 
 
 def _volume(file: BinaryIO, bare: NtfsVolume) -> NtfsVolume | None:
-    """``bare`` with its boot sector, or None if it is no NTFS.
-
-    Raises:
-        ImageError: it is truncated.
-    """
+    """``bare`` with its boot sector, or None if it is no NTFS."""
     if bare.room < BOOT_BYTES:
         return None
     file.seek(bare.offset)
@@ -228,10 +236,8 @@ def _volume(file: BinaryIO, bare: NtfsVolume) -> NtfsVolume | None:
         return replace(bare, boot=boot)
     said = f"the volume has {boot.size} bytes by its boot sector"
     if spare is None:
-        raise ImageError(
-            f"{bare.place}: truncated: {said}, {bare.room} are there",
-            hint="copy it again, whole",
-        )
+        fault = f"{bare.place}: truncated: {said}, {bare.room} are there; copy it again, whole, if you can"
+        return replace(bare, boot=boot, fault=fault)
     return replace(bare, boot=spare, fault=f"{bare.place}+0x28: {said}, {spare.size} by the spare one")
 
 

@@ -56,12 +56,16 @@ class DriverAdvice:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """On one volume. ``doubts`` are what readers could not tell of it, so that nobody was judged by it."""
+    """On one volume. ``doubts`` are what readers could not tell of it, so that nobody was judged by it.
+
+    ``fault`` is what is wrong with its boot sector, or that it is truncated; empty if nothing is.
+    """
 
     volume: str
     state: str
     drivers: tuple[DriverAdvice, ...]
     doubts: tuple[str, ...] = ()
+    fault: str = ""
 
     @property
     def wrote(self) -> bool:
@@ -112,7 +116,9 @@ class Advice:
     @property
     def text(self) -> str:
         """All of it: a line a driver, then what follows from them."""
-        lines = [f"{self.volume} ({self.state}):", *(f"  {one.line}" for one in self.drivers)]
+        lines = [f"{self.volume} ({self.state}):"]
+        lines += [f"  Not whole: {self.fault}."] if self.fault else []
+        lines += [f"  {one.line}" for one in self.drivers]
         if not self.drivers:
             lines.append("  No driver was tried.")
         lines.append(f"  Safe to read with: {_listed(self.safe_to_read, writing=False)}.")
@@ -128,6 +134,7 @@ class Advice:
         return {
             "volume": self.volume,
             "state": self.state,
+            "fault": self.fault,
             "drivers": [one.to_json() for one in self.drivers],
             "safe_to_read": [one.name for one in self.safe_to_read],
             "safe_to_write": [one.name for one in self.safe_to_write] if self.wrote else None,
@@ -137,12 +144,12 @@ class Advice:
         }
 
 
-def advise(volume: str, state: str, cells: Iterable[MatrixCell], doubts: Sequence[str] = ()) -> Advice:
+def advise(volume: str, state: str, cells: Iterable[MatrixCell], doubts: Sequence[str] = (), fault: str = "") -> Advice:
     """The advice on ``volume``, from the cells that tried it; ``doubts`` is what was not judged of it."""
     ways: dict[tuple[str, str], list[MatrixCell]] = {}
     for cell in cells:
         ways.setdefault((cell.axes.get("driver", "?"), cell.axes.get("kernel", "?")), []).append(cell)
-    return Advice(volume, state, tuple(_of(way, tried, state) for way, tried in ways.items()), tuple(doubts))
+    return Advice(volume, state, tuple(_of(way, tried, state) for way, tried in ways.items()), tuple(doubts), fault)
 
 
 def _of(way: tuple[str, str], cells: Sequence[MatrixCell], state: str) -> DriverAdvice:

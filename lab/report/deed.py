@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from lab.matrix.model import MatrixCell
-from lab.verdict import Check, Outcome
+from lab.verdict import Check, Finding, Outcome
 
 __all__ = ["Deed", "read_deed", "write_deed"]
 
@@ -88,8 +88,12 @@ def write_deed(cells: Sequence[MatrixCell], state: str) -> Deed:
 _ORDER = (Outcome.PASS, Outcome.SKIPPED, Outcome.UNSUPPORTED, Outcome.ERROR, Outcome.FAIL)
 
 
-def _gravity(cell: MatrixCell) -> int:
-    return _ORDER.index(cell.outcome)
+_FINDINGS = tuple(finding.value for finding in Finding)
+
+
+def _gravity(cell: MatrixCell) -> tuple[int, int]:
+    """By the outcome, and of those that are alike by the finding: what is damaged is worse than what is refused."""
+    return _ORDER.index(cell.outcome), _FINDINGS.index(cell.finding) if cell.finding in _FINDINGS else -1
 
 
 def _write_deed(cell: MatrixCell, state: str) -> Deed:
@@ -173,25 +177,36 @@ def _misreads(cell: MatrixCell) -> Deed:
     broken = _of(cell, Outcome.FAIL)
     wrong = [_WRONG[check.name] for check in broken if check.name in _WRONG]
     if cell.finding == "wrong-data":
-        return Deed(f"shows wrong {_joined(wrong) or 'content'}, and no error{_example(broken)}.")
-    return Deed(f"fails to read a part of it{_example(broken)}.")
+        seen = [check for check in broken if check.name in _WRONG]
+        return Deed(f"shows wrong {_joined(wrong) or 'content'}, and no error{_example(cell, seen or broken)}.")
+    return Deed(f"fails to read a part of it{_example(cell, broken)}.")
 
 
 def _miswrites(cell: MatrixCell) -> Deed:
     broken = _of(cell, Outcome.FAIL)
     match cell.finding:
         case "damaged":
-            return Deed(f"damages it{_example(broken)}.")
+            return Deed(f"damages it{_example(cell, broken)}.")
         case "wrong-data":
-            return Deed(f"says that it has written what is not there afterwards{_example(broken)}.")
+            return Deed(f"says that it has written what is not there afterwards{_example(cell, broken)}.")
         case _:
-            return Deed(f"fails to do what it was asked to{_example(broken)}.")
+            return Deed(f"fails to do what it was asked to{_example(cell, broken)}.")
 
 
-def _example(broken: Sequence[Check]) -> str:
+def _example(cell: MatrixCell, broken: Sequence[Check]) -> str:
     if not broken:
         return ""
-    return f" ({broken[0].name.removeprefix('step:')}: {_brief(broken[0].observed)})"
+    cause = _cause(cell, broken)
+    return f" ({cause.name.removeprefix('step:')}: {_brief(cause.observed)})"
+
+
+def _cause(cell: MatrixCell, broken: Sequence[Check]) -> Check:
+    """The check that makes the finding. A cell may break others that alone would make a lesser one; the reason names
+    the right ones, or what they saw.
+    """
+    named = [check for check in broken if f" {check.name}: " in f" {cell.reason}"]
+    seen = [check for check in broken if check.observed and check.observed.partition(" (and ")[0] in cell.reason]
+    return (named or seen or list(broken))[0]
 
 
 def _of(cell: MatrixCell, outcome: Outcome) -> list[Check]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import struct
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from lab.matrix.model import Matrix
 from lab.ntfs import foreign
 from lab.ntfs.busy import Machine
 from lab.ntfs.drivers import drivers
+from lab.ntfs.image import NtfsVolume
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.readers import Disagreement, NoTruthError, Readings, Truth
 from lab.ntfs.specimen import Specimen
@@ -145,9 +148,10 @@ def test_every_driver_reads_every_volume_and_a_sentence_says_what_came_of_it(des
         "[1/6] pass  ntfs-forky-disk.img-read",
         "[2/6] pass  ntfs-classic-bookworm-disk.img-read",
         "[3/6] unsupported degraded  ntfs3-trixie-disk.img-read",
-        "[4/6] pass  ntfs3-lzx-trixie-disk.img-read",
-        "[5/6] pass  lowntfs-3g-trixie-disk.img-read",
-        "[6/6] unsupported refused  ntfs-3g-trixie-disk.img-read",
+        # Whoever has a guest of its own comes after those that share one.
+        "[4/6] pass  lowntfs-3g-trixie-disk.img-read",
+        "[5/6] unsupported refused  ntfs-3g-trixie-disk.img-read",
+        "[6/6] pass  ntfs3-lzx-trixie-disk.img-read",
     ]
     assert (hashlib.sha256(image.read_bytes()).hexdigest(), image.stat().st_mtime_ns) == before
 
@@ -207,17 +211,30 @@ def test_kernels_widen_it_to_the_product_and_drivers_narrow_it(desk: Desk) -> No
     assert [host.xen for host in desk.matrix.run.hosts] == ["4.17"]
 
 
-def test_a_truncated_image_ends_with_3_and_takes_nothing_with_it(desk: Desk, capsys: Captured) -> None:
+def test_a_truncated_image_is_tried_as_a_damaged_one_and_said_to_be_cut_off_everywhere(
+    desk: Desk, capsys: Captured
+) -> None:
     short, whole = volume(desk.folder / "short.img", lie=SECTORS * 2), volume(desk.folder / "whole.img")
-    assert desk.lab(short, whole, "--drivers", "ntfs3") == 3
-    first, second = desk.matrix.cells
+    refused = Verdict(Outcome.PASS, "refused (ro, damaged volume): Invalid argument", (), Finding.REFUSED)
+    desk.script = {"ntfs3-trixie-short.img-*": Act(refused), "*": CORRECT}
+    assert desk.lab(short, whole, "--drivers", "ntfs3") == 0
+    assert [(cell.axes["volume"], cell.outcome) for cell in desk.matrix.cells] == [
+        ("short.img", Outcome.PASS),
+        ("whole.img", Outcome.PASS),
+    ]
+    assert (desk.specimens[0].name, desk.specimens[0].state) == ("short.img", State.DAMAGED)
     there = (SECTORS + 1) * 512
-    message = f"{short}: truncated: the volume has {SECTORS * 2 * 512} bytes by its boot sector, {there} are there"
-    assert (first.outcome, first.reason) == (Outcome.ERROR, f"{message}; hint: copy it again, whole")
-    assert (second.axes["volume"], second.outcome) == ("whole.img", Outcome.PASS)
-    said = capsys.readouterr().err
-    assert said.endswith(f"error: {message}\n  hint: copy it again, whole\n")
-    assert "Traceback" not in said
+    fault = f"{short}: truncated: the volume has {SECTORS * 2 * 512} bytes by its boot sector, {there} are there"
+    fault = f"{fault}; copy it again, whole, if you can"
+    said = capsys.readouterr()
+    assert f"note: {fault}\n" in said.err
+    assert (
+        f"short.img (damaged):\n  Not whole: {fault}.\n"
+        '  ntfs3 (trixie) refuses it, and rightly so: the volume is damaged. It says: "Invalid argument".\n'
+    ) in said.out
+    readers = json.loads((desk.run / desk.matrix.cells[0].evidence[-1]).read_text())
+    assert (readers["truncated"], readers["boot_sector"], readers["state"]) == (fault, "whole", "damaged")
+    assert [one["fault"] for one in json.loads((desk.run / "advice.json").read_text())["volumes"]] == [fault, ""]
 
 
 @pytest.mark.parametrize(
@@ -241,11 +258,12 @@ def test_an_image_that_cannot_be_used_ends_with_3_and_its_cause(
 
 
 def test_an_image_that_is_not_there_ends_with_2_and_the_others_are_tried(desk: Desk, capsys: Captured) -> None:
-    missing, there = desk.folder / "nix.img", volume(desk.folder / "disk.img")
-    hint = "  hint: name images of NTFS volumes or of whole disks\n"
-    assert desk.lab(missing, desk.folder, there, "--drivers", "ntfs3") == 2
+    missing, there, empty = desk.folder / "nix.img", volume(desk.folder / "disk.img"), desk.folder / "empty"
+    empty.mkdir()
+    assert desk.lab(missing, empty, there, "--drivers", "ntfs3") == 2
     assert capsys.readouterr().err.endswith(
-        f"error: {missing}: no such file\n{hint}error: {desk.folder}: a folder, not an image\n{hint}"
+        f"error: {empty}: a folder without an image\n  hint: name images, or a folder of them\n"
+        f"error: {missing}: no such file\n  hint: name images of NTFS volumes or of whole disks\n"
     )
     assert [cell.outcome for cell in desk.matrix.cells] == [Outcome.PASS]
 
@@ -284,6 +302,156 @@ def test_a_name_that_nothing_has_ends_with_2(
 ) -> None:
     assert desk.lab(volume(desk.folder / "disk.img"), *words) == 2
     assert capsys.readouterr().err == message
+
+
+def packed(folder: Path, name: str, *members: Path) -> Path:
+    """A tar archive of these files, which are no more beside it."""
+    made = folder / name
+    words = ("tar", "--auto-compress", "--sparse", "-cf", made, "-C", folder)
+    subprocess.run((*words, *(member.relative_to(folder) for member in members)), check=True)
+    for member in members:
+        member.unlink()
+    return made
+
+
+def collection(folder: Path) -> Path:
+    """As a folder of samples looks: one image an archive, some of them called alike, and what describes them."""
+    for name in ("one", "two", "three"):
+        (folder / name).mkdir(parents=True)
+    packed(folder / "one", "ntfs.img.tar.gz", volume(folder / "one" / "ntfs.img"))
+    packed(folder / "two", "ntfs.img.tar", volume(folder / "two" / "ntfs.img"))
+    packed(folder / "two", "disks.tar", volume(folder / "two" / "a.img"), volume(folder / "two" / "b.img"))
+    volume(folder / "three" / "c.img")
+    (folder / "MANIFEST.tsv").write_text("file\tid\n")
+    (folder / "three" / "make.sh").write_text("#!/bin/sh\n")
+    return folder
+
+
+NAMES = [
+    "one/ntfs.img",
+    "c.img",
+    "a.img",
+    "b.img",
+    "two/ntfs.img",
+]
+
+
+def test_a_folder_is_all_the_images_below_it_and_those_in_its_archives(desk: Desk, capsys: Captured) -> None:
+    folder = collection(desk.folder / "samples")
+    assert desk.lab(folder, "--drivers", "ntfs3") == 0
+    assert [cell.axes["volume"] for cell in desk.matrix.cells] == NAMES
+    assert [cell.outcome for cell in desk.matrix.cells] == [Outcome.PASS] * 5
+    assert f"note: {folder}: passed over, for they do not look like images: MANIFEST.tsv, three/make.sh\n" in (
+        capsys.readouterr().err
+    )
+    origins = [
+        json.loads(next((desk.run / path).read_text() for path in cell.evidence if path.endswith("readers.json")))
+        for cell in desk.matrix.cells
+    ]
+    assert [Path(one["origin"]).relative_to(folder).as_posix() for one in origins] == [
+        "one/ntfs.img.tar.gz",
+        "three/c.img",
+        "two/disks.tar/a.img",
+        "two/disks.tar/b.img",
+        "two/ntfs.img.tar",
+    ]
+    # What was unpacked has gone as soon as it was copied, and all of it at the end.
+    assert list((desk.folder / "cache" / "run").iterdir()) == []
+
+
+def test_samples_are_those_that_the_environment_names(
+    desk: Desk, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAB_SAMPLES", raising=False)
+    assert desk.lab("--samples") == 2
+    assert capsys.readouterr().err == (
+        "error: LAB_SAMPLES is not set\n  hint: let it name the folder of your sample volumes\n"
+    )
+    assert desk.lab() == 2
+    assert capsys.readouterr().err == (
+        "error: no image is named\n  hint: name images or folders of them, or take your own with --samples\n"
+    )
+    monkeypatch.setenv("LAB_SAMPLES", str(desk.folder / "nowhere"))
+    assert desk.lab("--samples") == 2
+    assert f"error: {desk.folder}/nowhere: no such file\n" in capsys.readouterr().err
+    monkeypatch.setenv("LAB_SAMPLES", str(collection(desk.folder / "samples")))
+    assert desk.lab("--samples", volume(desk.folder / "own.img"), "--drivers", "ntfs3") == 0
+    assert [cell.axes["volume"] for cell in desk.matrix.cells] == ["own.img", *NAMES]
+
+
+def test_an_archive_that_cannot_be_unpacked_has_its_row_and_takes_no_other_with_it(
+    desk: Desk, capsys: Captured
+) -> None:
+    folder = collection(desk.folder / "samples")
+    broken = folder / "one" / "ntfs.img.tar.gz"
+    os.truncate(broken, 50)
+    assert desk.lab(folder, "--drivers", "ntfs3") == 3
+    cells = {cell.axes["volume"]: cell for cell in desk.matrix.cells}
+    assert {name: cell.outcome for name, cell in cells.items() if cell.outcome is not Outcome.PASS} == {
+        "ntfs.img.tar.gz": Outcome.ERROR
+    }
+    assert len(cells) == 5
+    message = f"{broken}: tar cannot unpack it: stdin: unexpected end of file"
+    assert cells["ntfs.img.tar.gz"].reason == f"{message}; hint: unpack it yourself, then name what was in it"
+    assert f"error: {message}\n" in capsys.readouterr().err
+
+
+def test_what_is_in_an_archive_is_called_as_the_user_knows_it_also_in_errors(desk: Desk, capsys: Captured) -> None:
+    noise, cut = desk.folder / "noise.img", volume(desk.folder / "cut.img", lie=SECTORS * 2)
+    noise.write_bytes(b"x" * 5000)
+    made = packed(desk.folder, "both.tar", noise, cut)
+    assert desk.lab(made, "--drivers", "ntfs3") == 3
+    said = capsys.readouterr().err
+    assert f"error: {made}/noise.img: no NTFS volume in 5000 bytes (raw), neither at its start nor in" in said
+    assert f"note: {made}/cut.img: truncated: " in said
+    assert str(desk.folder / "cache") not in said
+
+
+@pytest.mark.parametrize("where", ["lab.engine.entry.open_image", "lab.engine.comparing.admit"])
+def test_what_nobody_has_foreseen_in_one_image_takes_no_other_with_it(
+    desk: Desk, capsys: Captured, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    module, _, name = where.rpartition(".")
+    real = getattr(importlib.import_module(module), name)
+
+    def trips(subject: Path | NtfsVolume, *words: object, **more: object) -> object:
+        place = subject.origin if isinstance(subject, NtfsVolume) else subject
+        if place.name == "bad.img":
+            raise ZeroDivisionError("division by zero")
+        return real(subject, *words, **more)
+
+    monkeypatch.setattr(where, trips)
+    bad, good = volume(desk.folder / "bad.img"), volume(desk.folder / "good.img")
+    assert desk.lab(bad, good, "--drivers", "ntfs3") == 3
+    assert [(cell.axes["volume"], cell.outcome) for cell in desk.matrix.cells] == [
+        ("bad.img", Outcome.ERROR),
+        ("good.img", Outcome.PASS),
+    ]
+    assert (
+        f"error: {bad}: the lab itself failed on it: ZeroDivisionError: division by zero\n"
+        "  hint: this is a bug of the lab; the others are tried all the same\n"
+    ) in capsys.readouterr().err
+
+
+def test_nor_does_what_nobody_has_foreseen_in_an_archive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trips(*_words: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    made, good = packed(desk.folder, "bad.tar", volume(desk.folder / "bad.img")), volume(desk.folder / "good.img")
+    monkeypatch.setattr("lab.engine.files.unpack", trips)
+    assert desk.lab(made, good, "--drivers", "ntfs3") == 3
+    assert [(cell.axes["volume"], cell.outcome) for cell in desk.matrix.cells] == [
+        ("bad.tar", Outcome.ERROR),
+        ("good.img", Outcome.PASS),
+    ]
+
+
+def test_those_that_want_the_same_guest_come_one_after_the_other(desk: Desk) -> None:
+    """A driver that is compiled for its kernel has a guest of its own: of two volumes, not two of them each."""
+    images = [volume(desk.folder / name) for name in ("a.img", "b.img")]
+    assert desk.lab(*images, "--drivers", "ntfs3,ntfs3-lzx,ntfs-3g", "--write") == 0
+    tried = [line.split()[1].split("-trixie-")[0] for line in desk.stage.log if line.startswith("prepare")]
+    assert tried == [*["ntfs3", "ntfs-3g"] * 4, *["ntfs3-lzx"] * 4]
 
 
 def test_where_readers_part_is_shown_and_not_judged(desk: Desk, capsys: Captured) -> None:
@@ -437,6 +605,30 @@ def test_write_also_writes_to_every_volume_on_a_copy_and_says_who_may(desk: Desk
     assert (advice["safe_to_write"], advice["not_judged"]) == (["ntfs-3g (trixie)"], [])
 
 
+@pytest.mark.parametrize(
+    ("finding", "outcome", "code"),
+    [
+        (Finding.WRONG_DATA, Outcome.FAIL, 1),
+        (Finding.DAMAGED, Outcome.FAIL, 1),
+        (Finding.CRASH, Outcome.FAIL, 1),
+        (Finding.HANG, Outcome.FAIL, 1),
+        (Finding.DEGRADED, Outcome.FAIL, 1),
+        (Finding.DEGRADED, Outcome.UNSUPPORTED, 0),
+        (Finding.REFUSED, Outcome.UNSUPPORTED, 0),
+    ],
+)
+def test_a_driver_that_is_wrong_only_when_it_writes_ends_with_1(
+    desk: Desk, finding: Finding, outcome: Outcome, code: int
+) -> None:
+    """Also where another image could not be used, which alone would be 3, or was not there, which would be 2."""
+    verdict = Verdict(outcome, f"{finding.value}: x", (Check("checker:ntfsck", outcome, "x", "y"),), finding)
+    desk.script = {"*-everything": Act(verdict), "*": CORRECT}
+    image, noise = volume(desk.folder / "disk.img"), desk.folder / "noise.img"
+    noise.write_bytes(b"x" * 5000)
+    assert desk.lab(image, "--drivers", "ntfs3", "--write") == code
+    assert desk.lab(noise, desk.folder / "gone.img", image, "--drivers", "ntfs3", "--write") == (code or 3)
+
+
 def test_operations_name_what_is_written(desk: Desk, capsys: Captured) -> None:
     image = volume(desk.folder / "disk.img")
     assert desk.lab(image, "--drivers", "ntfs3", "--operations", "append, rename,append,read") == 0
@@ -580,6 +772,7 @@ def test_advice_for_machines_stands_in_a_file_of_its_own_and_in_the_record(desk:
     assert {key: advice[key] for key in advice if key != "text"} == {
         "volume": "disk.img",
         "state": "damaged",
+        "fault": "",
         "drivers": [
             {
                 "driver": "ntfs3",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -146,14 +147,50 @@ def test_what_no_reader_accepts_may_be_refused_but_only_if_readers_were_asked(
 ) -> None:
     monkeypatch.setattr(consult, "read_all", lambda *_words, **_more: readings)
     image = tmp_path / "disk.img"
-    image.write_bytes(bytes(3) + b"NTFS    " + bytes(2000))
+    boot = bytearray(512)
+    boot[3:11] = b"NTFS    "
+    struct.pack_into("<HB", boot, 0x0B, 512, 1)
+    struct.pack_into("<QQQ", boot, 0x28, 100, 4, 8)
+    boot[0x40], boot[0x44] = 0xF6, 0xF6
+    image.write_bytes(boot + bytes(100 * 512))
     (found,) = open_image(image, tmp_path, Deadline(30)).volumes
     admitted = admit(found, "disk.img", tmp_path, Deadline(60))
+    assert found.fault == ""
     assert admitted.specimen.state is state
     assert admitted.specimen.manifest.is_unsure("anything")
     assert (admitted.trouble.hint if admitted.trouble else "") == hint
     if admitted.trouble:
         assert admitted.trouble.message.startswith(f"{image}: read by {len(readings.manifests)} of 3 readers, 2 must ")
+
+
+@pytest.mark.parametrize("readers", [{}, {"libfsntfs": Manifest(())}])
+def test_an_image_that_ends_before_its_volume_does_is_damaged_whoever_can_read_it(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: Mapping[str, Manifest]
+) -> None:
+    """No driver is blamed for refusing it; and its testimony tells that it is cut off, and its boot sector whole."""
+    monkeypatch.setattr(consult, "read_all", lambda *_words, **_more: Readings(readers, {"a": "no", "b": "no"}))
+    image = tmp_path / "cut.img"
+    image.write_bytes(built["streams"].path.read_bytes()[: 5 * MIB])
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
+    admitted = admit(found, "cut.img", tmp_path, Deadline(60))
+    assert (admitted.specimen.state, admitted.trouble, admitted.fault) == (State.DAMAGED, None, found.fault)
+    assert admitted.specimen.path.stat().st_size == 5 * MIB
+    said = admitted.testimony
+    assert (said["boot_sector"], said["truncated"]) == ("whole", found.fault)
+    refused = {"ok": False, "cause": "refused", "errno": 22, "text": "no", "operation": "mount(2)"}
+    verdict = judge(admitted.specimen.manifest, admitted.specimen.state, {**PROBED, "mount": refused})
+    assert (verdict.outcome, verdict.finding) == (Outcome.PASS, Finding.REFUSED)
+
+
+def test_a_truncated_volume_is_read_by_real_readers_as_far_as_it_goes(
+    built: Mapping[str, Volume], tmp_path: Path
+) -> None:
+    image = tmp_path / "cut.img"
+    image.write_bytes(built["streams"].path.read_bytes()[: 12 * MIB])
+    (found,) = open_image(image, tmp_path, Deadline(30)).volumes
+    admitted = admit(found, "cut.img", tmp_path, Deadline(60))
+    assert admitted.specimen.state is State.DAMAGED
+    assert len(admitted.testimony["readers"]) + len(admitted.testimony["refusals"]) >= 2
 
 
 def test_what_readers_part_on_is_a_doubt_and_so_is_what_only_one_can_tell(
@@ -177,6 +214,18 @@ def test_what_readers_part_on_is_a_doubt_and_so_is_what_only_one_can_tell(
     assert check.observed.endswith("(and 2 more)")
     assert admitted.testimony["refusals"] == {"sleuthkit": "not installed"}
     assert specimen(found.raw).doubt_checks() == ()
+
+
+def test_what_takes_long_as_a_rule_may_take_longer_before_it_counts_as_hung(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(512))
+    small, large = specimen(image), specimen(image, Manifest(tuple(file(str(number)) for number in range(5000))))
+    assert small.usual_seconds == pytest.approx(2, abs=0.1)
+    assert large.usual_seconds == pytest.approx(202, abs=0.1)
+    assert (small.reading_seconds > 10 * small.usual_seconds, large.reading_seconds > 2.5 * large.usual_seconds) == (
+        True,
+        True,
+    )
 
 
 def test_a_reader_gets_more_time_for_more_files(
@@ -296,7 +345,43 @@ def test_a_volume_of_which_nothing_is_known_is_not_judged_by_its_content() -> No
     verdict = judge(UNKNOWN, State.DAMAGED, PROBED)
     assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, None)
     assert verdict.reason == "no-truth: nobody knows what the volume holds; it shows 1 names, with 1 errors"
-    assert {check.name for check in verdict.checks} == {"kernel-log", "mounted", "type-in-force", "read-only-in-force"}
+    assert {check.name for check in verdict.checks} == {
+        "kernel-log",
+        "nothing-written",
+        "mounted",
+        "type-in-force",
+        "read-only-in-force",
+    }
+
+
+def test_where_readers_agree_on_no_name_a_driver_that_shows_some_is_not_judged_and_no_trouble() -> None:
+    """An index that is broken: every name in it is one reader's word against another's."""
+    unsure = Manifest((), frozenset(), frozenset({"a", "b"}))
+    verdict = judge(unsure, State.CLEAN, {**PROBED, "errors": []})
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, None)
+    assert verdict.reason == "no-truth: readers agree on no name in the volume; it shows 1 names, with 0 errors"
+    wrote = judge(unsure, State.CLEAN, {**PROBED, "device_before": "1", "device_after": "2", "errors": []})
+    assert (wrote.outcome, wrote.finding) == (Outcome.FAIL, Finding.DAMAGED)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize(
+    "manifest", [UNKNOWN, Manifest((), frozenset(), frozenset({"a"})), Manifest((file("a", None),))]
+)
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {},
+        {"entries": [], "errors": []},
+        {"mount": {"ok": False, "cause": "refused", "errno": 22, "text": "no", "operation": "mount(2)"}},
+        {"ended": "deadline"},
+        {"kernel_log": ["Oops: 0000 [#1] SMP"]},
+    ],
+)
+def test_whatever_a_driver_does_to_a_volume_of_which_little_is_known_it_is_no_trouble_of_the_lab(
+    state: State, manifest: Manifest, seen: Mapping[str, object]
+) -> None:
+    assert judge(manifest, state, {**PROBED, **seen}).outcome is not Outcome.ERROR
 
 
 def test_of_such_a_volume_it_still_counts_that_a_driver_crashed_or_wrote() -> None:

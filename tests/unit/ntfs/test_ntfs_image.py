@@ -56,10 +56,13 @@ def test_a_volume_that_is_cut_off_is_told_and_takes_no_other_with_it(
     table = mbr((0x07, 64, len(volume) // 512), (0x07, start, 16 * MIB // 512))
     disk = laid(tmp_path / "disk.img", 0, {0: table, 64 * 512: volume, start * 512: volume[:room]})
     found = open_image(disk, tmp_path, Deadline(30))
-    assert [one.name for one in found.volumes] == ["disk.img:p1"]
-    (trouble,) = found.troubles
-    message = f"{disk}:p2: truncated: the volume has {16 * MIB - 512} bytes by its boot sector, {room} are there"
-    assert (str(trouble.error), trouble.partition) == (f"{message}\n  hint: copy it again, whole", 2)
+    assert [(one.name, one.is_cut, one.size) for one in found.volumes] == [
+        ("disk.img:p1", False, len(volume)),
+        ("disk.img:p2", True, room),
+    ]
+    said = f"{disk}:p2: truncated: the volume has {16 * MIB - 512} bytes by its boot sector, {room} are there"
+    assert found.notes == (f"{said}; copy it again, whole, if you can",)
+    assert (found.volumes[1].fault, found.troubles) == (found.notes[0], ())
 
 
 def test_several_volumes_of_one_disk_and_what_is_left_out(built: Mapping[str, Volume], tmp_path: Path) -> None:
@@ -186,10 +189,20 @@ def test_a_sparse_terabyte_is_copied_as_what_is_stored(built: Mapping[str, Volum
 def test_a_truncated_volume_is_told_with_both_sizes(built: Mapping[str, Volume], tmp_path: Path) -> None:
     image = tmp_path / "cut.img"
     image.write_bytes(built["clean"].path.read_bytes()[: 10 * MIB])
-    error = refused(image, tmp_path)
-    size = 48 * MIB - 512
-    message = f"{image}: truncated: the volume has {size} bytes by its boot sector, {10 * MIB} are there"
-    assert str(error) == f"{message}\n  hint: copy it again, whole"
+    disk = open_image(image, tmp_path, Deadline(30))
+    (found,) = disk.volumes
+    said = f"{image}: truncated: the volume has {48 * MIB - 512} bytes by its boot sector, {10 * MIB} are there"
+    assert (found.fault, found.size, found.is_cut) == (f"{said}; copy it again, whole, if you can", 10 * MIB, True)
+    assert disk.notes == (found.fault,)
+    assert found.copy(tmp_path, Deadline(30)).read_bytes() == image.read_bytes()
+
+
+def test_what_the_lab_has_unpacked_is_called_as_the_user_knows_it(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    image = tmp_path / "unpacked.img"
+    image.write_bytes(streams_with(built, BAD_SECTOR))
+    known = Path("/home/me/disks.tar/disk.img")
+    (found,) = open_image(image, tmp_path, Deadline(30), origin=known).volumes
+    assert (found.name, found.raw, found.fault.partition("+")[0]) == ("disk.img", image, str(known))
 
 
 def test_a_file_without_ntfs_is_told_what_would_do(tmp_path: Path) -> None:

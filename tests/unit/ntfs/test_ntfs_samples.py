@@ -16,6 +16,7 @@ from lab.ntfs.condition import state_of
 from lab.ntfs.foreign import admit
 from lab.ntfs.image import open_image
 from lab.ntfs.readers import truth_of
+from lab.ntfs.volumes import State
 
 READABLE = ("colinfinck/testfs1.img", "dfvfs/ntfs.raw.img", "rusty-backup/test_ntfs.img", "dissect/ntfs.img")
 BROKEN = (
@@ -85,3 +86,36 @@ def test_every_sample_is_admitted_or_sent_back_with_a_sentence(tmp_path: Path) -
             before.st_ctime_ns,
             before.st_size,
         )
+
+
+SMALL = ("dissect/boot_2m", "dissect/ntfs", "util-linux/ntfs", "syzkaller/ntfs_8", "rusty-backup/test_ntfs")
+
+
+def test_samples_are_opened_in_their_archives_and_admitted_each_with_a_name_of_its_own(tmp_path: Path) -> None:
+    """As `lab ntfs compare --samples` has it, but for five of them."""
+    samples = os.environ.get("LAB_SAMPLES")
+    if not samples:
+        pytest.skip("LAB_SAMPLES names no folder of sample volumes")
+    packed = [Path(samples) / f"{name}.img.tar.zst" for name in SMALL]
+    if not all(one.exists() for one in packed) or not shutil.which("zstd"):
+        pytest.skip("not all of these samples are there, or zstd is not installed")
+    before = [(one.stat().st_mtime_ns, one.stat().st_size) for one in packed]
+    found = open_entries(packed, tmp_path)
+    assert found.troubles == []
+    assert [entry.name for entry in found.entries] == [
+        "boot_2m.img",
+        "dissect/ntfs.img",
+        "util-linux/ntfs.img",
+        "ntfs_8.img",
+        "test_ntfs.img",
+    ]
+    for number, (entry, archive) in enumerate(zip(found.entries, packed, strict=True)):
+        assert entry.volume is not None
+        (tmp_path / f"copy-{number}").mkdir()
+        foreign = admit(entry.volume, entry.name, tmp_path / f"copy-{number}", Deadline(300))
+        assert foreign.testimony["origin"] == str(archive)
+        assert foreign.trouble is None
+        cut = entry.name == "boot_2m.img"
+        assert (bool(foreign.fault), foreign.specimen.state is State.DAMAGED) == (cut, cut)
+        assert foreign.specimen.manifest.is_unsure("") is cut
+    assert [(one.stat().st_mtime_ns, one.stat().st_size) for one in packed] == before

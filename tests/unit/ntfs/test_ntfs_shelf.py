@@ -102,6 +102,31 @@ def test_what_is_to_be_written_to_is_fresh_each_time_and_never_where_another_was
     assert shelf.places[shelf.put_fresh(one, Deadline(10))].offset > max(offsets)
 
 
+def test_a_shelf_knows_when_it_is_full(tmp_path: Path) -> None:
+    """A guest sees so many bytes and no more; of what stands behind them it would say that the volume is broken."""
+    shelf = Shelf.empty(tmp_path / "shelf.raw")
+    large = [specimen(tmp_path, name, b"x") for name in ("a.img", "b.img", "c.img")]
+    for one in large:
+        with one.path.open("r+b") as file:
+            file.truncate(SHELF_BYTES // 2 - 3 * GAP)
+    first, second, third = large
+    assert shelf.has_room(first)
+    shelf.put(first, Deadline(10))
+    assert shelf.has_room(first)  # to be written to
+    assert not shelf.has_room(second)  # there would be no room for what is written
+    shelf.put(second, Deadline(10))
+    assert not shelf.has_room(first)
+    with pytest.raises(ImageError) as caught:
+        shelf.put(third, Deadline(10))
+    left = SHELF_BYTES - GAP - 2 * (SHELF_BYTES // 2 - 2 * GAP)
+    assert str(caught.value) == (
+        f"{shelf.disk}: no place for c.img: it has {SHELF_BYTES // 2 - 3 * GAP} bytes, and {left} are left\n"
+        f"  hint: a shelf has {SHELF_BYTES} bytes in all"
+    )
+    assert list(shelf.places) == ["a.img", "b.img"]
+    assert shelf.disk.stat().st_size == SHELF_BYTES
+
+
 def test_a_volume_that_cannot_be_taken_off_says_why(tmp_path: Path) -> None:
     shelf = Shelf.empty(tmp_path / "shelf.raw")
     name = shelf.put_fresh(specimen(tmp_path, "a.img", b"a"), Deadline(10))

@@ -228,6 +228,69 @@ def test_of_several_operations_the_worst_is_told_by_name() -> None:
     assert write_deed(tried, "clean").sentence == "damages it (checker:ntfsck: 1 new) (rename)."
 
 
+DONE_WRONG = broken("step:attributes/character", "says done, but 'c': device: expected 0x10203, observed 0x0")
+
+
+def test_the_sentence_names_the_check_that_makes_the_finding_and_no_lesser_one() -> None:
+    """As it was once: a lie about a device node came first among the checks, and what did the damage after it."""
+    found = cell(
+        Outcome.FAIL,
+        "damaged",
+        "damaged: reader:libfsntfs: 'old.txt': missing (and 3 more); checker:ntfsck: 1 new (seen twice, ...)",
+        DONE_WRONG,
+        broken("reader:libfsntfs", "'old.txt': missing (and 3 more)"),
+        broken("checker:ntfsck", "1 new"),
+    )
+    assert write_deed([found], "clean").sentence == "damages it (reader:libfsntfs: 'old.txt': missing (and 3 more))."
+
+
+def test_a_lie_is_told_as_one_though_a_lesser_check_broke_first() -> None:
+    found = cell(
+        Outcome.FAIL,
+        "wrong-data",
+        f"wrong-data: {DONE_WRONG.name}: {DONE_WRONG.observed}",
+        broken("kernel-log"),
+        DONE_WRONG,
+    )
+    assert write_deed([found], "clean").sentence == (
+        "says that it has written what is not there afterwards (attributes/character: says done, but 'c': device: "
+        "expected 0x10203, observed 0x0)."
+    )
+
+
+def test_what_is_read_wrong_is_told_by_the_difference_that_the_reason_gives() -> None:
+    found = cell(
+        Outcome.FAIL,
+        "wrong-data",
+        "wrong-data: 'a': created: expected 1, observed 2 (and 4 more)",
+        broken("kernel-log", "WARNING: at fs/ntfs3"),
+        broken("sizes", "'b': size: expected 1, observed 2"),
+        broken("times", "'a': created: expected 1, observed 2 (and 2 more)"),
+    )
+    assert read_deed(found, "clean").sentence == (
+        "shows wrong sizes and times, and no error (times: 'a': created: expected 1, observed 2 (and 2 more))."
+    )
+
+
+def test_what_is_damaged_is_worse_than_what_is_refused_whichever_came_first() -> None:
+    lesser = cell(Outcome.FAIL, "degraded", "degraded: step:trim: EIO", broken("step:trim", "EIO"), operation="trim")
+    lie = cell(Outcome.FAIL, "wrong-data", "wrong-data: x", broken("step:x"), operation="append")
+    harm = cell(Outcome.FAIL, "damaged", "damaged: x", broken("checker:ntfsck", "1 new"), operation="rename")
+    tried = [lesser, lie, harm, lie, lesser]
+    assert write_deed(tried, "clean").sentence == "damages it (checker:ntfsck: 1 new) (rename)."
+
+
+def test_what_is_wrong_with_the_image_comes_first_and_drivers_are_told_all_the_same() -> None:
+    fault = "/x/disk.img: truncated: the volume has 9 bytes by its boot sector, 5 are there; copy it again"
+    advice = advise("disk.img", "damaged", [right()], fault=fault)
+    assert advice.text.splitlines()[:3] == [
+        "disk.img (damaged):",
+        f"  Not whole: {fault}.",
+        "  ntfs3 (trixie) reads it right.",
+    ]
+    assert advice.to_json()["fault"] == fault
+
+
 HARM = cell(Outcome.FAIL, "damaged", "", broken("checker:ntfsck", "1 new"), operation="everything")
 POORER = cell(Outcome.UNSUPPORTED, "degraded", "degraded: ...", STREAMS, driver="ntfs")
 
