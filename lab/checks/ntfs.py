@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import CacheError
-from lab.ntfs.judge import differences, judge
-from lab.ntfs.judge_write import Judgement, Written
+from lab.ntfs.judging.reading import differences, judge
+from lab.ntfs.judging.writing import Judgement, Written
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.volumes.recipe import State
 from lab.verdict import Verdict

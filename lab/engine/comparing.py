@@ -28,7 +28,7 @@ from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.matrix.tally import exit_code
 from lab.ntfs.drivers import built_for
 from lab.ntfs.foreign import Foreign, admit
-from lab.ntfs.image import NtfsVolume
+from lab.ntfs.images.image import NtfsVolume
 from lab.ntfs.specimen import Specimen
 from lab.report.advice import SCHEMA, Advice, advise
 from lab.report.progress import Progress

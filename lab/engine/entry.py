@@ -11,9 +11,9 @@ from lab.deadline import Deadline
 from lab.engine.files import ImageFile, at_fault, find_files, moving_seconds
 from lab.errors import LabError, UsageError
 from lab.ntfs.foreign import Foreign, labels
-from lab.ntfs.image import Disk, NtfsVolume, open_image
+from lab.ntfs.images.image import Disk, NtfsVolume, open_image
+from lab.ntfs.images.source import look
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import look
 from lab.scenario.cell import Cell
 
 __all__ = ["Entry", "Found", "open_entries"]

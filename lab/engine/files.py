@@ -11,10 +11,10 @@ from pathlib import Path
 from lab import events
 from lab.deadline import Deadline
 from lab.errors import LabError
-from lab.ntfs.archive import is_archive, unpack
-from lab.ntfs.folder import look_below
+from lab.ntfs.images.archive import is_archive, unpack
+from lab.ntfs.images.folder import look_below
+from lab.ntfs.images.source import look
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import look
 
 __all__ = ["Files", "ImageFile", "at_fault", "find_files", "moving_seconds"]
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import events
 from lab.deadline import Deadline
 from lab.errors import ImageError
 from lab.ntfs.condition import state_of
-from lab.ntfs.image import NtfsVolume
+from lab.ntfs.images.image import NtfsVolume
 from lab.ntfs.manifest import Kind, Manifest
 from lab.ntfs.naming import shown, spelled
 from lab.ntfs.ondisk.mft import Mft
-from lab.ntfs.readers import NoTruthError, Readings, Truth, truth_of
+from lab.ntfs.readers import NoTruthError, Readings, Truth, readers, truth_of
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
 
@@ -31,6 +32,11 @@ _READER_SECONDS = 60.0
 _BYTES_A_SECOND = 2_000_000
 _RECORDS_A_SECOND = 50
 """What the slowest reader, a process a file, does on a busy machine."""
+
+_PATIENCE = 10
+"""Files with holes may be many times as large as all that is stored, and every byte of them is read. A reader that
+spins costs that much more; but it has to be one of two, for a third would have settled it.
+"""
 
 _MOST_RECORDS = 100_000
 """More may well be what a broken volume says it has."""
@@ -73,12 +79,25 @@ def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Fore
     """
     path = volume.copy(work, deadline)
     try:
-        truth = truth_of(path, deadline, each=_reading_seconds(path))
+        truth = _patient_truth(path, name, deadline)
     except NoTruthError as unread:
         return _unread(volume, name, path, unread)
     state = State.DAMAGED if volume.fault else state_of(path)
     specimen = Specimen(name, path, volume.sector, state, truth.manifest, (*_moved(volume), *_doubts(truth)))
     return Foreign(specimen, _testimony(specimen, volume, truth.readings), fault=volume.fault)
+
+
+def _patient_truth(path: Path, name: str, deadline: Deadline) -> Truth:
+    """What the readers agree on; where too few have come to an end, they get much more time, once."""
+    each = _reading_seconds(path)
+    try:
+        return truth_of(path, deadline, each=each)
+    except NoTruthError as unread:
+        late = [one for one in unread.readings.silent if one in readers and not readers[one].missing()]
+        if not late:
+            raise
+        with events.step("give readers more time", volume=name, late=sorted(late)):
+            return truth_of(path, deadline, each=_PATIENCE * each)
 
 
 def _reading_seconds(volume: Path) -> float:

@@ -17,7 +17,7 @@ from lab.errors import ImageError
 from lab.events import step
 from lab.ntfs.drivers import Driver, DriverKind, drivers
 from lab.ntfs.foreign import Foreign, admit
-from lab.ntfs.image import open_image
+from lab.ntfs.images.image import open_image
 from lab.ntfs.operations import operations
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State

@@ -12,7 +12,7 @@ from lab.checks.ntfs import keep_written
 from lab.deadline import Deadline
 from lab.events import step
 from lab.ntfs.inspection import Inspection, inspect
-from lab.ntfs.judge_write import Judgement, Written, judge_written
+from lab.ntfs.judging.writing import Judgement, Written, judge_written
 from lab.ntfs.operations import Step, operations, to_text
 from lab.ntfs.pristine import FIRST_READERS, LAST_READERS, Pristine
 from lab.ntfs.readers import read_all

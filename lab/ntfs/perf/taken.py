@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.errors import LabError
-from lab.ntfs.kernel_log import crash_in, hang_in
+from lab.ntfs.judging.kernel_log import crash_in, hang_in
 from lab.ntfs.manifest import block_size
 from lab.ntfs.naming import shown
 from lab.ntfs.perf.measure import Measure

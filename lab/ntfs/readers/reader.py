@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError, LabError
-from lab.ntfs.busy import Machine
+from lab.ntfs.images.busy import Machine
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.registry import Registry
 from lab.ntfs.volumes.fuse import can_mount

@@ -19,9 +19,9 @@ from lab import cli
 from lab.errors import HostError
 from lab.matrix.model import Matrix
 from lab.ntfs import foreign
-from lab.ntfs.busy import Machine
 from lab.ntfs.drivers import drivers
-from lab.ntfs.image import NtfsVolume
+from lab.ntfs.images.busy import Machine
+from lab.ntfs.images.image import NtfsVolume
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.readers import Disagreement, NoTruthError, Readings, Truth
 from lab.ntfs.specimen import Specimen

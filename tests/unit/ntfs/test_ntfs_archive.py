@@ -16,8 +16,8 @@ import pytest
 from lab import process
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs import archive
-from lab.ntfs.archive import is_archive, unpack
+from lab.ntfs.images import archive
+from lab.ntfs.images.archive import is_archive, unpack
 from lab.process import Completed
 
 MIB = 1 << 20

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from lab.deadline import Deadline
 from lab.errors import ImageError, UsageError
-from lab.ntfs.container import raw_of, sniff
-from lab.ntfs.image import Disk, open_image
-from lab.ntfs.lineage import refuse_what_is_not_whole
-from lab.ntfs.source import look
+from lab.ntfs.images.container import raw_of, sniff
+from lab.ntfs.images.image import Disk, open_image
+from lab.ntfs.images.lineage import refuse_what_is_not_whole
+from lab.ntfs.images.source import look
 from lab.ntfs.volumes import Volume
 from tests.unit.ntfs.disks import edited, gpt, laid, mbr
 

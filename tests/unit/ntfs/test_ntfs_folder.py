@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
-from lab.ntfs.folder import look_below
+from lab.ntfs.images.folder import look_below
 
 BOOT = b"\xeb\x52\x90NTFS    " + bytes(501)
 DISK = bytes(510) + b"\x55\xaa"

@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,13 +15,13 @@ from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError
 from lab.ntfs import foreign
 from lab.ntfs.foreign import admit, labels
-from lab.ntfs.image import open_image
-from lab.ntfs.judge import judge
+from lab.ntfs.images.image import open_image
+from lab.ntfs.judging.reading import judge
 from lab.ntfs.manifest import Entry, Kind, Manifest
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.observation import SCHEMA
 from lab.ntfs.ondisk.mft import Mft
-from lab.ntfs.readers import Readings, Truth, agreement, consult
+from lab.ntfs.readers import NoTruthError, Readings, Truth, agreement, consult
 from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State, Volume
@@ -226,6 +227,35 @@ def test_what_takes_long_as_a_rule_may_take_longer_before_it_counts_as_hung(tmp_
         True,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("silent", "missing", "tries"),
+    [({"ntfs-3g"}, "", 2), ({"ntfs-3g"}, "ntfs-3g is not installed", 1), (set[str](), "", 1), ({"unheard-of"}, "", 1)],
+)
+def test_readers_that_were_late_get_more_time_once_if_there_is_no_truth_without_them(  # noqa: PLR0913, PLR0917 - two of them are fixtures
+    built: Mapping[str, Volume],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: set[str],
+    missing: str,
+    tries: int,
+) -> None:
+    """26 GB of holes on a volume of 200 MB, on a machine with much else to do."""
+    given: list[float] = []
+
+    def truth(_path: Path, _deadline: Deadline, *, each: float) -> Truth:
+        given.append(each)
+        if len(given) == 1:
+            raise NoTruthError("x", Readings({}, {"ntfs-3g": "late"}, frozenset(silent)))
+        return Truth(Manifest((file("a"),)), (), Readings({"libfsntfs": Manifest((file("a"),))}))
+
+    monkeypatch.setattr(foreign, "truth_of", truth)
+    monkeypatch.setattr(foreign, "readers", {"ntfs-3g": SimpleNamespace(missing=lambda: missing)})
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30)).volumes
+    admitted = admit(found, "streams.img", tmp_path, Deadline(60))
+    assert given == [given[0] * factor for factor in (1, 10)[:tries]]
+    assert bool(admitted.specimen.manifest.entries) is (tries == 2)
 
 
 def test_a_reader_gets_more_time_for_more_files(

@@ -19,7 +19,7 @@ import pytest
 from lab.deadline import Deadline
 from lab.errors import ImageError
 from lab.ntfs.condition import state_of
-from lab.ntfs.judge import judge
+from lab.ntfs.judging.reading import judge
 from lab.ntfs.manifest import Entry, Kind, Manifest, digest
 from lab.ntfs.ondisk import attributes, extended_attribute, runs
 from lab.ntfs.ondisk.attribute import EA, find
@@ -479,8 +479,8 @@ WRONG = {"size": 5, "sha256": "0" * 64, "blocks": [1]}
         (
             seen(A, {"path": "b.txt", **WRONG}, device_before="0", device_after="1"),
             Outcome.FAIL,
-            Finding.WRONG_DATA,
-            f"wrong-data: 'b.txt': bytes from byte 0: expected {SHA}, observed {'0' * 64}",
+            Finding.DAMAGED,
+            f"damaged: volume-unchanged: 1; bytes: 'b.txt': bytes from byte 0: expected {SHA}, observed {'0' * 64}",
         ),
         (
             seen(A, B, device_before="0", device_after="1"),

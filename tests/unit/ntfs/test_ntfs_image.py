@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from lab.deadline import Deadline
 from lab.errors import ImageError, UsageError
-from lab.ntfs.busy import Machine
 from lab.ntfs.condition import state_of
-from lab.ntfs.image import Disk, open_image
+from lab.ntfs.images.busy import Machine
+from lab.ntfs.images.image import Disk, open_image
 from lab.ntfs.volumes import State, Volume
 from tests.unit.ntfs.disks import edited, gpt, laid, mbr
 

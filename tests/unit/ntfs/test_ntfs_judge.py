@@ -12,8 +12,8 @@ import pytest
 
 from lab.checks.ntfs import check_volume
 from lab.errors import CacheError, LabError
-from lab.ntfs.judge import judge
-from lab.ntfs.kernel_log import crash_in, hang_in
+from lab.ntfs.judging.kernel_log import crash_in, hang_in
+from lab.ntfs.judging.reading import judge
 from lab.ntfs.manifest import Entry, Kind, Manifest, Times, digest
 from lab.ntfs.volumes import State
 from lab.verdict import Finding, Outcome

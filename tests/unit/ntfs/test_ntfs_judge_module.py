@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.ntfs.judge import judge
+from lab.ntfs.judging.reading import judge
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.volumes import State
 from lab.verdict import Check, Outcome, Verdict

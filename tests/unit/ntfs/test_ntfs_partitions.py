@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.ntfs.partitions import partition_table
-from lab.ntfs.table import Fault, Partition, Table
+from lab.ntfs.images.partitions import partition_table
+from lab.ntfs.images.table import Fault, Partition, Table
 from tests.unit.ntfs.disks import edited, gpt, laid, mbr
 
 SECTORS = 4096

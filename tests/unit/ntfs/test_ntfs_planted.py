@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.ntfs.judge import differences, judge
+from lab.ntfs.judging.reading import differences, judge
 from lab.ntfs.volumes import File, State, Volume
 from lab.verdict import Finding, Outcome, Verdict
 

@@ -23,7 +23,7 @@ import pytest
 from lab.deadline import Deadline
 from lab.ntfs import probe
 from lab.ntfs.drivers import drivers
-from lab.ntfs.judge import judge
+from lab.ntfs.judging.reading import judge
 from lab.ntfs.manifest import Feature, Manifest, digest
 from lab.ntfs.observation import Observation
 from lab.ntfs.readers import verify

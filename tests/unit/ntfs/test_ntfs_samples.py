@@ -14,7 +14,7 @@ from lab.engine.entry import open_entries
 from lab.errors import ImageError
 from lab.ntfs.condition import state_of
 from lab.ntfs.foreign import admit
-from lab.ntfs.image import open_image
+from lab.ntfs.images.image import open_image
 from lab.ntfs.readers import truth_of
 from lab.ntfs.volumes import State
 

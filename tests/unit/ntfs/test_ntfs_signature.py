@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.ntfs.signature import Kind, recognise
+from lab.ntfs.images.signature import Kind, recognise
 from tests.unit.ntfs.disks import laid
 
 MIB = 1 << 20

@@ -20,9 +20,9 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import ImageError, LabError, UsageError
-from lab.ntfs.busy import Machine
-from lab.ntfs.image import open_image
-from lab.ntfs.source import look, reading
+from lab.ntfs.images.busy import Machine
+from lab.ntfs.images.image import open_image
+from lab.ntfs.images.source import look, reading
 from lab.ntfs.volumes import Volume, mounted
 from tests.unit.ntfs.disks import laid, mbr
 
@@ -266,7 +266,7 @@ import os, sys
 from pathlib import Path
 from typing import Any
 from lab.deadline import Deadline
-from lab.ntfs.image import open_image
+from lab.ntfs.images.image import open_image
 seen = []
 sys.addaudithook(lambda event, words: seen.append(words) if event == "open" and str(words[0]) == sys.argv[1] else None)
 PATH, WORK = Path(sys.argv[1]), Path(sys.argv[2])
@@ -295,7 +295,7 @@ import sys
 from pathlib import Path
 from typing import Any
 from lab.deadline import Deadline
-from lab.ntfs.image import open_image
+from lab.ntfs.images.image import open_image
 work = Path(sys.argv[2])
 [volume.copy(work, Deadline(60)) for volume in open_image(Path(sys.argv[1]), work, Deadline(60)).volumes]
 """

@@ -17,12 +17,12 @@ from lab.ntfs import ntfsck as ntfsck_module
 from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
 from lab.ntfs.difference import Difference, diff
 from lab.ntfs.inspection import Inspection
-from lab.ntfs.judge_after import checker_checks
+from lab.ntfs.judging.after import checker_checks
+from lab.ntfs.judging.witnesses import Hearing, complemented, hear, lenient
 from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Times, digest
 from lab.ntfs.ntfsck import found_by_ntfsck, ntfsck
 from lab.ntfs.readers import Readings
 from lab.ntfs.volumes import Volume
-from lab.ntfs.witnesses import Hearing, complemented, hear, lenient
 from lab.process import Completed
 from lab.verdict import Finding, Outcome
 

@@ -17,7 +17,7 @@ from lab.ntfs import probe
 from lab.ntfs.checker import NTFSFIX
 from lab.ntfs.drivers import drivers
 from lab.ntfs.inspection import Inspection, inspect
-from lab.ntfs.judge_write import Judgement, Written, judge_written
+from lab.ntfs.judging.writing import Judgement, Written, judge_written
 from lab.ntfs.operations import Step, operations, terrain_of, to_text
 from lab.ntfs.pristine import Pristine
 from lab.ntfs.readers import Readings, libfsntfs

@@ -13,16 +13,16 @@ from typing import Any
 from lab.ntfs.difference import Difference, diff
 from lab.ntfs.filetime import from_nanoseconds
 from lab.ntfs.inspection import Inspection
-from lab.ntfs.judge_after import checker_checks, flag_check, label_check, reader_checks
-from lab.ntfs.judge_mount import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
-from lab.ntfs.judge_steps import Moment, is_known_limit, part_checks, step_faults
+from lab.ntfs.judging.after import checker_checks, flag_check, label_check, reader_checks
+from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
+from lab.ntfs.judging.steps import Moment, is_known_limit, part_checks, step_faults
+from lab.ntfs.judging.witnesses import Hearing, complemented, hear, lenient
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.operations.expectation import Expectation, expect
 from lab.ntfs.operations.source import Source
 from lab.ntfs.operations.step import Result, Step
 from lab.ntfs.volumes.recipe import State
-from lab.ntfs.witnesses import Hearing, complemented, hear, lenient
 from lab.verdict import Check, Finding, Outcome, Verdict
 
 __all__ = ["Judgement", "Written", "judge_written"]

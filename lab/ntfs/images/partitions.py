@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import BinaryIO
 
-from lab.ntfs.gpt import read_gpt
-from lab.ntfs.mbr import PROTECTIVE, read_mbr, slots
-from lab.ntfs.table import Fault, Table
+from lab.ntfs.images.gpt import read_gpt
+from lab.ntfs.images.mbr import PROTECTIVE, read_mbr, slots
+from lab.ntfs.images.table import Fault, Table
 
 __all__ = ["partition_table"]
 

@@ -18,8 +18,8 @@ from typing import BinaryIO
 from uuid import UUID
 
 from lab.errors import ImageError
+from lab.ntfs.images.source import reading
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import reading
 
 __all__ = ["fixed_vhd_bytes", "refuse_what_is_not_whole"]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from zlib import crc32
 
-from lab.ntfs.table import Fault, Partition, Table, faults_of, take
+from lab.ntfs.images.table import Fault, Partition, Table, faults_of, take
 
 __all__ = ["read_gpt"]
 

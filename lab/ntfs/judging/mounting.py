@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lab.ntfs.judge_module import module_checks, wrong_module
-from lab.ntfs.kernel_log import crash_in, hang_in, memory_spent_in, write_in
+from lab.ntfs.judging.kernel_log import crash_in, hang_in, memory_spent_in, write_in
+from lab.ntfs.judging.module import module_checks, wrong_module
 from lab.ntfs.naming import shown
 from lab.ntfs.observation import Mount, Observation
 from lab.ntfs.volumes.recipe import State

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.ntfs.source import reading
+from lab.ntfs.images.source import reading
 
 __all__ = ["Machine", "locked_for_writing"]
 

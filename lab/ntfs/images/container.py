@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs.lineage import fixed_vhd_bytes, refuse_what_is_not_whole
+from lab.ntfs.images.lineage import fixed_vhd_bytes, refuse_what_is_not_whole
+from lab.ntfs.images.source import Source, reading
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import Source, reading
 from lab.process import run
 
 __all__ = ["FORMATS", "Raw", "raw_of", "sniff"]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError, UsageError
-from lab.ntfs.archive import begins_like_tar
-from lab.ntfs.container import sniff
+from lab.ntfs.images.archive import begins_like_tar
+from lab.ntfs.images.container import sniff
+from lab.ntfs.images.source import reading
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import reading
 
 __all__ = ["Below", "look_below"]
 

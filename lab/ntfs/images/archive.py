@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
+from lab.ntfs.images.source import reading
 from lab.ntfs.naming import spelled
-from lab.ntfs.source import reading
 from lab.process import Completed, run
 
 __all__ = ["Member", "Unpacked", "begins_like_tar", "is_archive", "unpack"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from lab.ntfs.checker import new_findings
 from lab.ntfs.inspection import Inspection
+from lab.ntfs.judging.witnesses import Hearing
 from lab.ntfs.ondisk.volume_information import DIRTY
 from lab.ntfs.operations.expectation import Expectation
-from lab.ntfs.witnesses import Hearing
 from lab.verdict import Check, Finding, Outcome
 
 __all__ = ["checker_checks", "flag_check", "label_check", "reader_checks"]

@@ -10,15 +10,15 @@ from typing import BinaryIO
 
 from lab.deadline import Deadline
 from lab.errors import ImageError, LabError, UsageError
-from lab.ntfs.busy import Machine, locked_for_writing
-from lab.ntfs.container import FORMATS, Raw, raw_of
+from lab.ntfs.images.busy import Machine, locked_for_writing
+from lab.ntfs.images.container import FORMATS, Raw, raw_of
+from lab.ntfs.images.partitions import partition_table
+from lab.ntfs.images.signature import Kind, recognise
+from lab.ntfs.images.source import Source, look, reading
+from lab.ntfs.images.table import Partition
 from lab.ntfs.naming import spelled
 from lab.ntfs.nonzero import nonzero_chunks
 from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
-from lab.ntfs.partitions import partition_table
-from lab.ntfs.signature import Kind, recognise
-from lab.ntfs.source import Source, look, reading
-from lab.ntfs.table import Partition
 
 __all__ = ["Disk", "NtfsVolume", "Trouble", "open_image"]
 

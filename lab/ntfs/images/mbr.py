@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from lab.ntfs.table import Fault, Partition, Table, faults_of, take
+from lab.ntfs.images.table import Fault, Partition, Table, faults_of, take
 
 __all__ = ["PROTECTIVE", "read_mbr", "slots"]
 

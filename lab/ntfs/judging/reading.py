@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.ntfs.difference import Difference, diff
-from lab.ntfs.judge_mount import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
+from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.volumes.recipe import State
