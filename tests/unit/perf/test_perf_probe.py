@@ -285,9 +285,11 @@ def server() -> Iterator[int]:
     said = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=60)
     port = int(said.stdout)
     yield port
-    (pid,) = (int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_server(path))
-    with suppress(ProcessLookupError):
-        os.kill(pid, 9)
+    servers = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_server(path)]
+    assert servers
+    for pid in servers:  # the one that listens, and perhaps a fork of it that has answered and is about to end
+        with suppress(ProcessLookupError):
+            os.kill(pid, 9)
 
 
 def _is_server(path: Path) -> bool:
