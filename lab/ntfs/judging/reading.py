@@ -8,6 +8,7 @@ from typing import Any
 from lab.ntfs.difference import Difference, diff
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
+from lab.ntfs.naming import shown
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.volumes.recipe import State
 from lab.verdict import Check, Finding, Outcome, Verdict
@@ -102,6 +103,30 @@ def _weight(error: ReadError, expected: Manifest) -> Outcome:
     return Outcome.UNSUPPORTED if _may_fail(error, expected) else Outcome.FAIL
 
 
+_DECLINED = "unsupported reparse tag "
+"""How the target begins of the link that ntfs-3g shows in the place of what it has no plugin for (seen with 2022.10.3):
+nobody can take that for what the file holds, and nobody can read it.
+"""
+
+
+def _declined(observed: Manifest) -> Mapping[str, str]:
+    """The names of which the driver says in the stead of what they are that it does not support that."""
+    return {
+        entry.path: entry.target
+        for entry in observed.entries
+        if entry.target is not None and entry.target.startswith(_DECLINED)
+    }
+
+
+def _is_behind(path: str, declined: Mapping[str, str]) -> bool:
+    return path in declined or any(path.startswith(f"{folder}/") for folder in declined)
+
+
+def _reparse_checks(declined: Mapping[str, str]) -> Sequence[Check]:
+    said = [f"{shown(path)}: {target}" for path, target in sorted(declined.items())]
+    return [Check("reparse-points", Outcome.UNSUPPORTED, "shown as what they are", _first_of(said))] if said else []
+
+
 _LOUD = frozenset({"list", "stat", "read", "readlink"})
 """Operations whose failure nobody can overlook who wants what is there."""
 
@@ -150,8 +175,10 @@ def _no_truth(seen: Observation, why: str, checks: Sequence[Check]) -> Verdict:
 
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
-    found = _silent(diff(manifest, seen.manifest), seen.errors, manifest)
-    checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest))
+    declined = _declined(seen.manifest)
+    differences = (one for one in diff(manifest, seen.manifest) if not _is_behind(one.path, declined))
+    found = _silent(tuple(differences), seen.errors, manifest)
+    checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest), *_reparse_checks(declined))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]
     if found and not _was_written(broken):
         reason = f"wrong-data: {_first_of(found)}"

@@ -211,6 +211,22 @@ def test_a_root_that_cannot_be_listed_is_loud_too() -> None:
     )
 
 
+def test_what_a_driver_says_it_does_not_support_is_poorer_and_not_wrong() -> None:
+    entry = {"path": "a.txt", "kind": "symlink", "target": "unsupported reparse tag 0x80000017"}
+    verdict = judge(TRUTH, State.CLEAN, document(entries=[entry]))
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+    assert verdict.reason == "degraded: reparse-points: 'a.txt': unsupported reparse tag 0x80000017"
+    other = judge(TRUTH, State.CLEAN, document(entries=[{**entry, "target": "b.txt"}]))
+    assert (other.outcome, other.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
+
+
+def test_what_is_behind_something_unsupported_is_not_missing() -> None:
+    folder = Manifest((Entry("d", Kind.DIRECTORY), Entry("d/x", Kind.FILE, size=1)), TRUTH.sees)
+    said = {"path": "d", "kind": "symlink", "target": "unsupported reparse tag 0x9000001a"}
+    assert judge(folder, State.CLEAN, document(entries=[said])).finding is Finding.DEGRADED
+    assert judge(folder, State.CLEAN, document(entries=[{**said, "path": "e"}])).finding is Finding.WRONG_DATA
+
+
 def test_system_files_do_not_count() -> None:
     extra = {"path": "$MFT", "kind": "file", "times": {}}
     assert judge(TRUTH, State.CLEAN, document(entries=[*document()["entries"], extra])).finding is Finding.CORRECT
