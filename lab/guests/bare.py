@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,7 +172,7 @@ class BareGuest:
         (folder / f"{self.name}-qemu.log").write_text("".join(f"{line}\n" for line in self._qemu_log()))
 
     def _last_words(self) -> str:
-        said = self.console(deadline=Deadline(0)).splitlines()[-3:]
+        said = _telling(self.console(deadline=Deadline(0)).splitlines())
         return " | ".join([*self._qemu_log()[1:][-1:], *said]) or "none"
 
     def _qemu_log(self) -> list[str]:
@@ -310,10 +310,15 @@ def _shell(guest: BareGuest, deadline: Deadline) -> Iterator[None]:
             try:
                 connection.enter_context(network.connect(guest.name, deadline=deadline, watch=guest.machine.watch))
             except (DeadlineError, HostError) as late:
-                words = guest.console(deadline=deadline).splitlines()[-4:]
-                said = " | ".join(words) or "silent"
+                said = " | ".join(_telling(guest.console(deadline=deadline).splitlines())) or "silent"
                 raise GuestError(f"{guest.name}: it does not come up: {late.message}; console: {said}") from late
         yield
+
+
+def _telling(lines: Sequence[str]) -> Sequence[str]:
+    """The lines of a console that tell why it ended: those before and at a panic, not what is dumped after it."""
+    panic = next((index for index, line in enumerate(lines) if "Kernel panic" in line), len(lines) - 1)
+    return lines[max(0, panic - 3) : panic + 1]
 
 
 def _shelf_device(guest: BareGuest, deadline: Deadline) -> str:

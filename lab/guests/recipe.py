@@ -70,19 +70,24 @@ def _debian(release: str, userland: str, keys: Keys) -> Rootfs:
 
 
 def _probe(release: str, userland: str, keys: Keys, *more: str) -> Rootfs:
-    # Never /sbin itself: in Debian it is a link into /usr, and a folder of that name would take its place.
-    programs = {"/usr/sbin/lab-init": _file("probe-init"), "/usr/sbin/poweroff": _file("probe-poweroff")}
+    # The kernel calls them /sbin/lab-init and /sbin/poweroff. Never /sbin itself where it is a link into /usr: a folder
+    # of that name would take its place.
+    sbin = "/sbin" if release in _SPLIT else "/usr/sbin"
+    programs = {f"{sbin}/lab-init": _file("probe-init"), f"{sbin}/poweroff": _file("probe-poweroff")}
     overlay = {**_overlay(keys), **programs}
     return Rootfs(
         suite=release,
         arch=userland,
         packages=(*_COMMON, "ntfs-3g", *more),
         overlay=overlay,
-        executable=frozenset({"/usr/local/sbin/lab-net", "/usr/sbin/lab-init", "/usr/sbin/poweroff"}),
+        executable=frozenset({"/usr/local/sbin/lab-net", *programs}),
         private=frozenset({"/etc/ssh/lab_host_key"}),
         commands=(_CLEAN,),
     )
 
+
+_SPLIT = frozenset({"bullseye"})
+"""Releases whose /sbin is a folder of its own, as debootstrap makes them; Debian 12 is the first where it may not be."""
 
 _CLEAN = "rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_* /boot/*"
 

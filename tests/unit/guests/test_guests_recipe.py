@@ -93,3 +93,11 @@ def test_an_unknown_system_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_an_initrd_brings_what_a_guests_disk_and_network_need() -> None:
     assert BOOT_MODULES == ("xen_blkfront", "xen_netfront", "ext4")
+
+
+@pytest.mark.parametrize(
+    ("release", "folder"), [("bullseye", "/sbin"), ("bookworm", "/usr/sbin"), ("forky", "/usr/sbin")]
+)
+def test_the_programs_that_a_kernel_calls_are_where_it_finds_them(tmp_path: Path, release: str, folder: str) -> None:
+    made = recipe(tmp_path, "probe", release, "amd64")
+    assert {f"{folder}/lab-init", f"{folder}/poweroff"} <= made.executable
