@@ -87,7 +87,7 @@ def _probe(release: str, userland: str, keys: Keys, *more: str) -> Rootfs:
 
 
 _SPLIT = frozenset({"bullseye"})
-"""Releases whose /sbin is a folder of its own, as debootstrap makes them; Debian 12 is the first where it may not be."""
+"""Releases whose /sbin is a folder of its own, as debootstrap makes them; Debian 12 was the first without."""
 
 _CLEAN = "rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_* /boot/*"
 
