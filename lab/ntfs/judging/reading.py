@@ -103,9 +103,9 @@ def _weight(error: ReadError, expected: Manifest) -> Outcome:
     return Outcome.UNSUPPORTED if _may_fail(error, expected) else Outcome.FAIL
 
 
-_DECLINED = "unsupported reparse tag "
-"""How the target begins of the link that ntfs-3g shows in the place of what it has no plugin for (seen with 2022.10.3):
-nobody can take that for what the file holds, and nobody can read it.
+_DECLINED = ("unsupported reparse tag ", "unsupported reparse point")
+"""How the target begins of the link that ntfs-3g shows in the place of what it has no plugin for (seen with 2022.10.3,
+and with 2017.3.23): nobody can take that for what the file holds, and nobody can read it.
 """
 
 

@@ -216,6 +216,8 @@ def test_what_a_driver_says_it_does_not_support_is_poorer_and_not_wrong() -> Non
     verdict = judge(TRUTH, State.CLEAN, document(entries=[entry]))
     assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
     assert verdict.reason == "degraded: reparse-points: 'a.txt': unsupported reparse tag 0x80000017"
+    older = judge(TRUTH, State.CLEAN, document(entries=[{**entry, "target": "unsupported reparse point"}]))
+    assert older.finding is Finding.DEGRADED
     other = judge(TRUTH, State.CLEAN, document(entries=[{**entry, "target": "b.txt"}]))
     assert (other.outcome, other.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
 
