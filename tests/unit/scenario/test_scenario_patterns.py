@@ -135,7 +135,7 @@ def test_every_operation_of_a_writer_is_every_one_that_writes() -> None:
             "",
             "6:13: written_by: to read is not to write; name what is written, as in operations: [everything]",
         ),
-        ("[ntfs3, ntfs]", "[ntfs9]", "7:14: no driver 'ntfs9'; did you mean 'ntfs3'?"),
+        ("[ntfs3, ntfs]", "[ntfs9]", "7:14: no driver 'ntfs9'; did you mean 'ntfs'?"),
     ],
 )
 def test_mistakes_about_writers_have_their_place(old: str, new: str, expected: str) -> None:
