@@ -17,7 +17,10 @@ _HANG = re.compile(
     r"rcu_\w+ (kthread starved|detected (expedited )?stalls)|hung_task: blocked tasks"
 )
 _SPENT = re.compile(r"Out of memory: Killed process \d+ \([^)]*\)")
-_WRITE = re.compile(r"Trying to write to read-only block-device \S+")
+# The first comes once a device, the second for every write (seen with 6.12 and 7.2; op 0x1 is REQ_OP_WRITE).
+_WRITE = re.compile(
+    r"Trying to write to read-only block-device \S+|I/O error, dev loop\d+, sector \d+ op 0x1:\(WRITE\)"
+)
 
 
 def crash_in(lines: Iterable[str]) -> str:

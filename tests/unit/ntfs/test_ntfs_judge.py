@@ -150,8 +150,11 @@ def test_a_program_that_took_all_memory_has_crashed() -> None:
     assert judge(TRUTH, State.CLEAN, seen).finding is Finding.CRASH
 
 
-def test_an_attempt_to_write_where_it_was_to_read_is_damage() -> None:
-    tried = "Trying to write to read-only block-device loop0"
+@pytest.mark.parametrize(
+    "tried",
+    ["Trying to write to read-only block-device loop0", "I/O error, dev loop0, sector 29640 op 0x1:(WRITE)"],
+)
+def test_an_attempt_to_write_where_it_was_to_read_is_damage(tried: str) -> None:
     verdict = judge(TRUTH, State.CLEAN, document(kernel_log=[tried]))
     assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DAMAGED)
     assert verdict.reason == f"damaged: nothing-written: {tried}"
@@ -161,6 +164,8 @@ def test_an_attempt_to_write_where_it_was_to_read_is_damage() -> None:
     assert torn.reason.startswith("damaged: ")
     unknown = dataclasses.replace(TRUTH, unsure=frozenset({""}))
     assert judge(unknown, State.UNKNOWN, document(kernel_log=[tried])).finding is Finding.DAMAGED
+    reading = "I/O error, dev loop0, sector 29640 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"
+    assert judge(TRUTH, State.CLEAN, document(kernel_log=[reading])).outcome is Outcome.PASS
 
 
 def test_a_deadline_is_a_hang_and_names_the_step() -> None:
