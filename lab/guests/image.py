@@ -14,6 +14,7 @@ from lab.debian.busybox import obtain_busybox
 from lab.debian.initrd import INITRD_VERSION, build_initrd
 from lab.debian.kernel import Kernel, obtain_kernel
 from lab.debian.rootfs import make_ext4
+from lab.debian.xen_notes import based_at_zero
 from lab.guests.recipe import BOOT_MODULES, guest_rootfs
 from lab.keys import Keys
 from lab.process import run
@@ -72,18 +73,25 @@ def obtain_boot_files(cache: Cache, request: KernelRequest, *, deadline: Deadlin
             work, root = folder / "work", folder / "root"
             root.mkdir()
             build_initrd(kernel, BOOT_MODULES, busybox, root / "initrd", work=work, deadline=deadline)
-            shutil.copy(kernel.elf, root / "vmlinux")
+            (root / "vmlinux").write_bytes(_for_libxl(kernel))
             shutil.copy(root / "initrd", folder / "initrd")
             size = 16 + sum(file.stat().st_size for file in root.iterdir()) // (1 << 20)
             make_ext4(root, folder / "disk.raw", size_mib=size, label="boot", deadline=deadline)
             shutil.rmtree(work)
             shutil.rmtree(root)
 
-        key = fingerprint("boot 2", INITRD_VERSION, kernel.folder.name, busybox.parents[3].name, BOOT_MODULES)
+        making = "boot 2" if kernel.arch == "amd64" else "boot 3"
+        key = fingerprint(making, INITRD_VERSION, kernel.folder.name, busybox.parents[3].name, BOOT_MODULES)
         folder = stack.enter_context(
             cache.use("boot", key, build, deadline=deadline, title=f"boot disk {kernel.release}")
         )
         yield BootFiles(key, kernel, folder)
+
+
+def _for_libxl(kernel: Kernel) -> bytes:
+    """The ELF that a domain is started from. A 32-bit kernel runs as PVH only, and 4.14 takes it only like this."""
+    elf = kernel.elf.read_bytes()
+    return based_at_zero(elf) if kernel.arch == "i386" else elf
 
 
 @contextmanager
