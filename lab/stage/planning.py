@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
+from typing import ParamSpec
 
 from lab.cache import Cache
 from lab.deadline import Deadline
@@ -23,6 +24,8 @@ from lab.stage.microvm import MICROVM, make_bare
 from lab.stage.watched import WATCHED
 
 __all__ = ["make_ahead"]
+
+P = ParamSpec("P")
 
 
 def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], *, deadline: Deadline) -> None:
@@ -73,18 +76,22 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
     compiled = {(request.driver, request.guest.kernel): request for request in furnish.values()}
     jobs += [partial(make_module, cache, request, deadline) for request in compiled.values()]
     _both(jobs, deadline)
-    # One machine at a time: a host has two CPUs, and two hosts that boot took 146 s where one after the other took 75.
-    boots = [partial(pool.make_snapshot, host, deadline) for host in embedded]
-    boots += [
-        partial(pool.make_poised, host, guest, ready, deadline)
+    # Two machines at a time: an emulated one has one CPU (docs/adr/0009-one-emulated-cpu.md).
+    _both([partial(_try, pool.make_snapshot, host, deadline) for host in embedded], deadline)
+    boots = [
+        partial(_try, pool.make_poised, host, guest, ready, deadline)
         for (_, guest, _), (host, ready) in pairs.items()
         if not host.inventory
     ]
-    boots += [partial(make_bare, pool, guest, deadline) for guest in bare]
-    boots += [partial(make_furnished, pool, request, deadline) for request in furnish.values()]
-    for boot in boots:
-        with suppress(LabError):  # the cell that needs it will meet the same, and say so
-            boot()
+    boots += [partial(_try, make_bare, pool, guest, deadline) for guest in bare]
+    boots += [partial(_try, make_furnished, pool, request, deadline) for request in furnish.values()]
+    _both(boots, deadline)
+
+
+def _try(make: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """What fails is left alone: the cell that needs it will meet the same, and say so."""
+    with suppress(LabError):
+        make(*args, **kwargs)
 
 
 def _make_guest(cache: Cache, keys: Keys, request: GuestRequest, deadline: Deadline) -> None:

@@ -37,7 +37,9 @@ def _elf(*segments: tuple[int, bytes], bits: int = 32) -> bytes:
         body += content
     word = "I" if bits == 32 else "Q"
     ident = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
-    rest = struct.pack(f"<HHI{word}{word}{word}IHHHHHH", 2, 3, 1, 0, header, 0, 0, header, entry, len(segments), 0, 0, 0)
+    rest = struct.pack(
+        f"<HHI{word}{word}{word}IHHHHHH", 2, 3, 1, 0, header, 0, 0, header, entry, len(segments), 0, 0, 0
+    )
     return ident + rest + table + body
 
 

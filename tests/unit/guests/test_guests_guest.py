@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
@@ -136,7 +137,8 @@ def test_addresses_of_guests_are_unique_and_xens_own() -> None:
 def test_what_libvirt_is_told_is_what_it_takes(source: Place, type_: str, arch: str, readonly: bool) -> None:  # noqa: FBT001 - a column of the table
     request = GuestRequest("g", "bookworm", "i386", KernelRequest("bookworm", arch), type=type_, memory=384)
     disks = [DiskSpec("/dev/a"), *([DiskSpec("/dev/b", "xvdb", readonly=True)] if readonly else [])]
-    spec = domain_spec("g", request, Address(12), boot="/run/lab/k", init="/sbin/init", disks=disks, host=source.host)
+    emulated = dataclasses.replace(source.host, accelerator="tcg")
+    spec = domain_spec("g", request, Address(12), boot="/run/lab/k", init="/sbin/init", disks=disks, host=emulated)
     xml = domain_xml(spec)
     validate(xml)
     assert identity(xml).memory_kib == 384 * 1024
@@ -146,6 +148,13 @@ def test_what_libvirt_is_told_is_what_it_takes(source: Place, type_: str, arch: 
     # RDTSCP under TCG, and a PAE kernel under TCG's nested paging.
     assert ("mode='native'" in xml.replace('"', "'")) == (type_ == "pvh")
     assert spec.hap == (not (type_ == "pvh" and arch == "i386"))
+
+
+@pytest.mark.parametrize("accelerator", ["kvm", "hardware"])
+def test_a_real_cpu_pages_for_a_32_bit_kernel(source: Place, accelerator: str) -> None:
+    host = dataclasses.replace(source.host, accelerator=accelerator)
+    request = GuestRequest("g", "bookworm", "i386", KernelRequest("bookworm", "i386"), type="pvh")
+    assert domain_spec("g", request, Address(12), boot="/b", init="/i", disks=(), host=host).hap
 
 
 def test_each_guest_is_another_domain(source: Place) -> None:
