@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lab.deadline import Deadline
 from lab.debian.module_tree import module_name
 from lab.errors import GuestError
+from lab.events import step
 from lab.shell import Shell
 
 __all__ = ["Loading", "load_modules"]
@@ -38,7 +39,8 @@ def load_modules(shell: Shell, names: Iterable[str], *, deadline: Deadline) -> t
     wanted = tuple(names)
     if not wanted:
         return ()
-    said = shell.run("sh", "-c", _SCRIPT, "sh", *wanted, deadline=deadline).check().text
+    with step("load modules", names=" ".join(wanted)):
+        said = shell.run("sh", "-c", _SCRIPT, "sh", *wanted, deadline=deadline).check().text
     answers = said.split("\n")
     if len(answers) != len(wanted):
         # A module of which nothing is said must not count as one that nobody wanted.

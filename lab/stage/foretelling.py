@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.deadline import Deadline
+from lab.events import step
 from lab.guests.moving import Arrival
 from lab.matrix.model import HostFacts, Matrix, MatrixCell, RunFacts
 from lab.preflight import Answer, Move, Past, past_of, preflight_of
@@ -38,15 +39,16 @@ class Foreteller:
             there = _as(there, prepared.arrival, prepared.guest.request.type)
         if prepared.departure is not None and prepared.arrival is not None:
             back = _as(back, prepared.departure, prepared.arrival.request.type)
-        answer = preflight_of(
-            prepared.source,
-            prepared.target,
-            prepared.guest,
-            there,
-            self.past,
-            back=back if request.back else None,
-            deadline=deadline,
-        )
+        with step("ask preflight", guest=prepared.guest.name):
+            answer = preflight_of(
+                prepared.source,
+                prepared.target,
+                prepared.guest,
+                there,
+                self.past,
+                back=back if request.back else None,
+                deadline=deadline,
+            )
         (evidence / "preflight.json").write_text(json.dumps(answer.to_json(), indent=1) + "\n")
         return answer
 
