@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import select
 import shlex
@@ -9,8 +10,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +21,7 @@ from lab.errors import DeadlineError, HostError
 from lab.process import Completed, last_line, run, spawn
 from lab.wait import pause, wait_until
 
-__all__ = ["AskingShell", "Shell", "SshNetwork", "SshShell", "converse"]
+__all__ = ["AskingShell", "Shell", "SshNetwork", "SshShell", "Talk", "TalkingShell", "converse"]
 
 
 class Shell(Protocol):
@@ -45,6 +47,22 @@ class AskingShell(Shell, Protocol):
         ...
 
 
+class Talk(Protocol):
+    """A program that answers each line that it is told by one line."""
+
+    def __call__(self, line: str, *, deadline: Deadline) -> str:
+        """Tell it a line, and hear its answer; both without the line's end."""
+        ...
+
+
+class TalkingShell(Shell, Protocol):
+    """A shell that runs programs one can talk to. A question costs no program of its own, here or there."""
+
+    def talk(self, *argv: str, deadline: Deadline) -> AbstractContextManager[Talk]:
+        """Run such a program; it is ended with the context."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SshShell:
     """A shell on the machine that ``network`` knows as ``alias``; every command rides on one open connection."""
@@ -63,6 +81,22 @@ class SshShell:
         if done.status == 255 and not self.network.alive(self.alias, deadline=deadline):
             raise HostError(f"{self.alias}: connection lost: {last_line(done.stderr) or 'no reason given'}")
         return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)
+
+    @contextmanager
+    def talk(self, *argv: str, deadline: Deadline) -> Iterator[Talk]:
+        """See :meth:`TalkingShell.talk`.
+
+        Raises:
+            HostError: the program ended instead of answering; its last words are in the message.
+            DeadlineError: it did not answer in time.
+        """
+        deadline.check(argv[0])
+        process = spawn(*self.network.argv(self.alias), "--", shlex.join(argv))
+        try:
+            yield partial(_told, process, f"{self.alias}: {argv[0]}")
+        finally:
+            process.kill()
+            process.communicate()
 
     def put(self, content: bytes, path: str, *, deadline: Deadline) -> None:
         """Write a file there."""
@@ -103,6 +137,23 @@ class SshShell:
         done = self.network.control(self.alias, "forward", "-L", f"{local}:{remote}", deadline=deadline)
         if not done:
             raise HostError(f"{self.alias}: {remote} cannot be reached: {last_line(done.stderr) or 'no reason given'}")
+
+
+def _told(process: subprocess.Popen[bytes], who: str, line: str, *, deadline: Deadline) -> str:
+    assert process.stdin is not None  # noqa: S101 - it was started with pipes
+    assert process.stdout is not None  # noqa: S101 - likewise
+    answer = bytearray()
+    with suppress(BrokenPipeError):
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+    while not answer.endswith(b"\n"):
+        if select.select([process.stdout], [], [], deadline.check(who))[0]:
+            some = os.read(process.stdout.fileno(), 1 << 12)
+            if not some:
+                _, words = process.communicate()
+                raise HostError(f"{who} ended instead of answering: {last_line(words) or 'no reason given'}")
+            answer += some
+    return answer.decode("utf-8", "backslashreplace").removesuffix("\n")
 
 
 def converse(

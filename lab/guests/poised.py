@@ -19,7 +19,8 @@ from lab.errors import LabError
 from lab.events import emit, step
 from lab.guests.guest import Address, Guest, Held, domain_spec, start_guest
 from lab.guests.image import GuestImage, obtain_guest_image
-from lab.hosts.embedded.host import Embedded, resumed, set_clock
+from lab.hosts.embedded.clock import set_clock
+from lab.hosts.embedded.host import Embedded, resumed
 from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.embedded.qemu import Plug, save_memory
 from lab.hosts.embedded.recipe import EmbeddedRecipe
@@ -174,7 +175,7 @@ def _answers(guest: Guest, soon: Deadline, *, last: bool) -> bool:
     """
     try:
         guest.reconnect(soon)
-        set_clock(guest.shell, deadline=soon)
+        set_clock(guest.name, guest.shell, deadline=soon)
     except LabError as silent:
         guest.leave()
         if last:

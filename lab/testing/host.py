@@ -12,7 +12,7 @@ from lab.errors import HostError
 from lab.hosts.host import Host, Rig
 from lab.matrix.model import HostFacts
 from lab.process import Completed
-from lab.shell import SshNetwork, SshShell
+from lab.shell import SshNetwork, SshShell, Talk
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import FakeShell
 
@@ -27,6 +27,11 @@ class _ScriptedShell(SshShell):
 
     def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
         return self.script.run(*argv, deadline=deadline, stdin=stdin)
+
+    @contextmanager
+    def talk(self, *argv: str, deadline: Deadline) -> Iterator[Talk]:
+        with self.script.talk(*argv, deadline=deadline) as talk:
+            yield talk
 
     def ask(
         self, where: str, question: bytes, *, deadline: Deadline, watch: Callable[[], None] = lambda: None

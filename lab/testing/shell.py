@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from lab.deadline import Deadline
-from lab.errors import LabError
-from lab.process import Completed
+from lab.errors import HostError, LabError
+from lab.process import Completed, last_line
+from lab.shell import Talk
 
 __all__ = ["Answer", "Asked", "FakeShell"]
 
@@ -76,6 +78,19 @@ class FakeShell:
         """As if a program ``ask`` were run with these words."""
         done = self.run("ask", where, question.decode(), deadline=deadline)
         return done if done.status != 127 else Completed(done.argv, 1, b"", f"nobody answers at {where}".encode())
+
+    @contextmanager
+    def talk(self, *argv: str, deadline: Deadline) -> Iterator[Talk]:
+        """As if a program ``told`` were run for each line, with the line's words."""
+        deadline.check(argv[0])
+
+        def told(line: str, *, deadline: Deadline) -> str:
+            done = self.run("told", *line.split(), deadline=deadline)
+            if not done:
+                raise HostError(f"{argv[0]} ended instead of answering: {last_line(done.stderr)}")
+            return done.text
+
+        yield told
 
     @property
     def commands(self) -> list[str]:

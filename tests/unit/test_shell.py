@@ -327,3 +327,31 @@ class TestFakeShell:
     def test_it_keeps_a_deadline(self) -> None:
         with pytest.raises(DeadlineError, match=re.escape("true: not done within 0 s")):
             FakeShell({"true": ""}).run("true", deadline=Deadline(0))
+
+
+def test_a_program_is_talked_to_line_by_line(shell: SshShell) -> None:
+    with shell.talk("sh", "-c", 'while read -r line; do echo "<$line>"; done', deadline=soon()) as talk:
+        assert [talk(line, deadline=soon()) for line in ("one", "two words", "")] == ["<one>", "<two words>", "<>"]
+
+
+def test_a_program_that_ends_instead_of_answering_is_told_with_its_last_words(shell: SshShell) -> None:
+    with (
+        shell.talk("sh", "-c", "read -r line; echo it is over >&2", deadline=soon()) as talk,
+        pytest.raises(HostError, match=r"^xen-4\.17: sh ended instead of answering: it is over$"),
+    ):
+        talk("one", deadline=soon())
+
+
+def test_a_program_that_says_nothing_is_not_waited_for_longer_than_the_deadline(shell: SshShell) -> None:
+    with (
+        shell.talk("sh", "-c", "sleep 60", deadline=soon()) as talk,
+        pytest.raises(DeadlineError),
+    ):
+        talk("one", deadline=Deadline(0.2))
+
+
+def test_a_fake_shell_is_talked_to_likewise() -> None:
+    with FakeShell({"told one": "1\n"}).talk("sh", deadline=soon()) as talk:
+        assert talk("one", deadline=soon()) == "1"
+        with pytest.raises(HostError, match=r"^sh ended instead of answering"):
+            talk("two", deadline=soon())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from pathlib import Path
 
 from lab.cache import Cache
 from lab.deadline import Deadline
-from lab.errors import HostError
 from lab.events import step
+from lab.hosts.embedded.clock import set_clock
 from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.embedded.qemu import HARDWARE, Machine, Plug, Wiring, make_overlay, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
@@ -22,19 +21,10 @@ from lab.hypervisor import connect
 from lab.keys import Keys
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["Embedded", "embedded_host", "resumed", "set_clock"]
+__all__ = ["Embedded", "embedded_host", "resumed"]
 
 _TARGETS = 256
 """Addresses on a virtio-scsi bus (VIRTIO_SCSI_MAX_TARGET of QEMU's hw/scsi/virtio-scsi.c)."""
-
-
-_CLOCK_QUESTIONS = 4
-_QUICK_SECONDS = 0.3
-"""A busy machine may take seconds over one question, and half of that is the error."""
-
-_CLOCK_ROUNDS = 5
-_CLOCK_ERROR = 0.9
-"""Seconds. Scenarios bear a second unless they say otherwise, and a guest must not be blamed for its host's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +132,7 @@ def resumed(  # noqa: PLR0913 - what it is made from, and where it lives
             ssh.add(recipe.name, address="127.0.0.1", port=machine.ssh_port(deadline))
             connections = stack.enter_context(ExitStack())
             shell = connections.enter_context(ssh.connect(recipe.name, deadline=deadline, watch=machine.watch))
-            set_clock(shell, deadline=deadline)
+            set_clock(recipe.name, shell, deadline=deadline)
             shell.forward(sockets / "libvirt", "/run/libvirt/libvirt-sock", deadline=deadline)
             uri = f"xen+unix:///system?socket={sockets / 'libvirt'}"
             connection = connections.enter_context(connect(uri, deadline=deadline))
@@ -163,41 +153,3 @@ def resumed(  # noqa: PLR0913 - what it is made from, and where it lives
             tag="lab",
         )
         yield Embedded(host, machine, plugs, connections.close)
-
-
-def set_clock(shell: SshShell, *, deadline: Deadline) -> None:
-    """Set an embedded host's clock by ours, as NTP would, known to within :data:`_CLOCK_ERROR`.
-
-    After its return from a snapshot a host's clock stands where it was; Xen's wall clock, and so that of every guest
-    that boots, follows it.
-
-    Raises:
-        HostError: it answers so slowly that nobody can tell what the time is over there.
-    """
-    for _ in range(_CLOCK_ROUNDS):
-        behind, took = _clock_behind(shell, deadline)
-        step = f'n=$(( $(date +%s%N) + {int(behind * 1e9)} )); date -u -s "@${{n%?????????}}.${{n#??????????}}"'
-        asked = time.time()
-        shell.run("sh", "-c", step, deadline=deadline).check()
-        # Between the reading of the clock in there and its setting no more time can have gone by than over it all.
-        error = took / 2 + time.time() - asked
-        if error < _CLOCK_ERROR:
-            return
-    raise HostError(
-        f"{shell.alias}: its clock can only be set to within {error:.1f} s, so slowly does it answer",
-        hint="the machine is too busy; let it do fewer things at once",
-    )
-
-
-def _clock_behind(shell: SshShell, deadline: Deadline) -> tuple[float, float]:
-    """How far its clock is behind ours, in seconds, and how long the quickest of some questions took."""
-    behind, took = 0.0, float("inf")
-    for _ in range(_CLOCK_QUESTIONS):
-        asked = time.time()
-        theirs = float(shell.run("date", "+%s.%N", deadline=deadline).check().text)
-        answered = time.time()
-        if answered - asked < took:
-            behind, took = (asked + answered) / 2 - theirs, answered - asked
-        if took < _QUICK_SECONDS:
-            break
-    return behind, took

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
-from lab.hosts.embedded.host import set_clock
 from lab.hosts.embedded.snapshot import host_facts
 from lab.hosts.host import Host
 from lab.matrix.model import HostFacts
-from lab.process import CommandError, run
+from lab.process import CommandError
 from lab.testing.host import FakeDisks, FakeNetwork, fake_host
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import Answer, FakeShell
-from tests.unit.programs import Programs
 
 XL_INFO = """\
 host                   : xen-4.17
@@ -100,50 +97,6 @@ def test_a_mount_that_fails_is_not_taken_for_one(tmp_path: Path) -> None:
 
 def test_a_host_is_known_by_the_name_in_its_facts(host: Host) -> None:
     assert host.name == host.facts.name == "xen-4.17"
-
-
-@pytest.mark.parametrize("behind", [0.0, 3600.25, -2.5])
-def test_a_hosts_clock_is_set_by_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs, behind: float
-) -> None:
-    monkeypatch.setattr("lab.hosts.embedded.host.time.time", lambda: 1_790_000_000.5)
-    script = FakeShell({"date +%s.%N": f"{1_790_000_000.5 - behind:.9f}", "sh -c *": ""})
-    host = fake_host("xen-4.17", tmp_path, FakeHypervisor(), script=script)
-    set_clock(host.shell, deadline=soon())
-    # The step itself, by a clock that has gone on for a quarter of a second since it was asked.
-    now = int((1_790_000_000.75 - behind) * 1e9)
-    programs.add("date", f'case $1 in +%s%N) echo {now} ;; *) echo "$*" > "$HERE/set" ;; esac')
-    run(*script.asked[-1].argv, deadline=soon()).check()
-    [words] = programs.note("set")
-    assert words.startswith("-u -s @")
-    assert float(words.removeprefix("-u -s @")) == pytest.approx(1_790_000_000.75, abs=1e-6)
-
-
-def _slow(seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each command takes as long as the next of ``seconds``, the last of them from then on."""
-    now = itertools.chain([0.0], itertools.accumulate(itertools.chain(seconds, itertools.repeat(seconds[-1]))))
-    times = itertools.chain.from_iterable(itertools.pairwise(now))
-    monkeypatch.setattr("lab.hosts.embedded.host.time.time", lambda: next(times))
-
-
-def test_a_clock_is_set_again_until_it_was_done_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = FakeShell({"date +%s.%N": "0.0", "sh -c *": ""})
-    host = fake_host("xen-4.17", tmp_path, FakeHypervisor(), script=script)
-    _slow([0.2, 3.0, 0.2], monkeypatch)  # seen on a busy machine: a guest that booted on that host was 3 s late
-    set_clock(host.shell, deadline=soon())
-    assert [asked.argv[0] for asked in script.asked] == ["date", "sh", "date", "sh"]
-
-
-def test_a_host_that_answers_too_slowly_has_no_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = FakeShell({"date +%s.%N": "0.0", "sh -c *": ""})
-    host = fake_host("xen-4.17", tmp_path, FakeHypervisor(), script=script)
-    _slow([2.0], monkeypatch)
-    with pytest.raises(HostError) as slow:
-        set_clock(host.shell, deadline=soon())
-    assert str(slow.value) == (
-        "xen-4.17: its clock can only be set to within 3.0 s, so slowly does it answer"
-        "\n  hint: the machine is too busy; let it do fewer things at once"
-    )
 
 
 class TestFakes:
