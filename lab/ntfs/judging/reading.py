@@ -118,8 +118,16 @@ def _declined(observed: Manifest) -> Mapping[str, str]:
     }
 
 
-def _is_behind(path: str, declined: Mapping[str, str]) -> bool:
-    return path in declined or any(path.startswith(f"{folder}/") for folder in declined)
+def _unreadable(errors: Sequence[ReadError]) -> frozenset[str]:
+    """The links that lead nowhere, by an error: what they stand for nobody gets, nor what is behind them."""
+    return frozenset(error.path for error in errors if error.operation == "readlink")
+
+
+def _is_told(one: Difference, declined: Mapping[str, str], unreadable: frozenset[str]) -> bool:
+    """Whether all that is seen of the name, or of one above it, is that it cannot be had."""
+    if one.path in declined or (one.path in unreadable and one.what == "kind"):
+        return True
+    return any(one.path.startswith(f"{folder}/") for folder in (*declined, *unreadable))
 
 
 def _reparse_checks(declined: Mapping[str, str]) -> Sequence[Check]:
@@ -175,8 +183,8 @@ def _no_truth(seen: Observation, why: str, checks: Sequence[Check]) -> Verdict:
 
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
-    declined = _declined(seen.manifest)
-    differences = (one for one in diff(manifest, seen.manifest) if not _is_behind(one.path, declined))
+    declined, unreadable = _declined(seen.manifest), _unreadable(seen.errors)
+    differences = (one for one in diff(manifest, seen.manifest) if not _is_told(one, declined, unreadable))
     found = _silent(tuple(differences), seen.errors, manifest)
     checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest), *_reparse_checks(declined))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]

@@ -234,6 +234,38 @@ def test_what_is_behind_something_unsupported_is_not_missing() -> None:
     assert judge(folder, State.CLEAN, document(entries=[{**said, "path": "e"}])).finding is Finding.WRONG_DATA
 
 
+def unreadable(path: str) -> dict[str, Any]:
+    return {"path": path, "operation": "readlink", "errno": errno.ENOENT, "text": "No such file or directory"}
+
+
+def test_a_link_that_cannot_be_read_is_loud_not_wrong() -> None:
+    """So does lowntfs-3g 2017 show what its newer versions call unsupported."""
+    entry = {"path": "a.txt", "kind": "symlink", "target": None}
+    verdict = judge(TRUTH, State.CLEAN, document(entries=[entry], errors=[unreadable("a.txt")]))
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DEGRADED)
+    assert verdict.reason == "degraded: read-errors: 'a.txt': readlink: No such file or directory"
+    for errors in ([], [unreadable("b.txt")], [{**unreadable("a.txt"), "operation": "xattr user.x"}]):
+        assert judge(TRUTH, State.CLEAN, document(entries=[entry], errors=errors)).finding is Finding.WRONG_DATA
+
+
+def test_what_is_behind_a_link_that_cannot_be_read_is_not_missing() -> None:
+    folder = Manifest((Entry("d", Kind.DIRECTORY), Entry("d/x", Kind.FILE, size=1)), TRUTH.sees)
+    shown = {"path": "d", "kind": "symlink", "target": None}
+    seen = document(entries=[shown], errors=[unreadable("d")])
+    assert judge(folder, State.CLEAN, seen).finding is Finding.DEGRADED
+    beside = Manifest((*folder.entries, Entry("dx", Kind.FILE)), TRUTH.sees)
+    assert judge(beside, State.CLEAN, seen).finding is Finding.WRONG_DATA
+
+
+def test_an_error_of_a_link_tells_of_nothing_but_where_it_leads() -> None:
+    truth = Manifest((Entry("l", Kind.SYMLINK, target="x", times=Times(modified=2)),), TRUTH.sees)
+    shown = {"path": "l", "kind": "symlink", "target": None, "times": {"modified": 3}}
+    verdict = judge(truth, State.CLEAN, document(entries=[shown], errors=[unreadable("l")]))
+    assert (verdict.finding, "'l': modified: expected " in verdict.reason) == (Finding.WRONG_DATA, True)
+    shown["times"] = {"modified": 2}
+    assert judge(truth, State.CLEAN, document(entries=[shown], errors=[unreadable("l")])).finding is Finding.DEGRADED
+
+
 def test_system_files_do_not_count() -> None:
     extra = {"path": "$MFT", "kind": "file", "times": {}}
     assert judge(TRUTH, State.CLEAN, document(entries=[*document()["entries"], extra])).finding is Finding.CORRECT
