@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.ntfs.difference import Difference, diff
+from lab.ntfs.difference import Difference
+from lab.ntfs.judging.account import account
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.naming import shown
@@ -37,7 +38,7 @@ def differences(manifest: Manifest, observation: Mapping[str, Any]) -> tuple[Dif
     seen = Observation.parse(observation)
     if seen.mount is None or not seen.mount.ok or observation.get("operation") == "mount":
         return ()
-    return diff(manifest, seen.manifest)
+    return account(manifest, seen)
 
 
 def judge(manifest: Manifest, state: State, observation: Mapping[str, Any], *, log: Sequence[str] = ()) -> Verdict:
@@ -184,7 +185,7 @@ def _no_truth(seen: Observation, why: str, checks: Sequence[Check]) -> Verdict:
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
     declined, unreadable = _declined(seen.manifest), _unreadable(seen.errors)
-    differences = (one for one in diff(manifest, seen.manifest) if not _is_told(one, declined, unreadable))
+    differences = (one for one in account(manifest, seen) if not _is_told(one, declined, unreadable))
     found = _silent(tuple(differences), seen.errors, manifest)
     checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest), *_reparse_checks(declined))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.ntfs.difference import Difference, diff
+from lab.ntfs.difference import Difference
 from lab.ntfs.filetime import from_nanoseconds
 from lab.ntfs.inspection import Inspection
+from lab.ntfs.judging.account import account
 from lab.ntfs.judging.after import checker_checks, flag_check, label_check, reader_checks
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
 from lab.ntfs.judging.steps import Moment, is_known_limit, part_checks, step_faults
@@ -137,7 +138,7 @@ class _Weighing:
             self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), finding)
         own: tuple[Difference, ...] = ()
         if self._remounted():
-            own = diff(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen.manifest)
+            own = account(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen)
             self.differences += [("driver", one) for one in own]
         testimony = self._testimony(before, own)
         self.differences += [*testimony.proven, *testimony.doubtful]

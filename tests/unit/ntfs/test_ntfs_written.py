@@ -164,6 +164,20 @@ def test_a_wrong_time_where_one_was_set(worked: Worked, tmp_path: Path) -> None:
     assert "(after times/new)" in verdict.reason
 
 
+def test_times_that_stat_tells_wrong_after_they_were_set(worked: Worked) -> None:
+    """The attribute in which ntfs-3g tells them exactly is right."""
+    done = worked("streams", "times")
+    assert done.judged().verdict.finding is Finding.CORRECT
+    verdict = done.judged(entries=entries(done, "lab times/3", stat={"modified": [1, 99]})).verdict
+    assert (verdict.finding, broken(verdict)) == (Finding.WRONG_DATA, {"step:times/new"})
+    assert verdict.reason.endswith("observed 1970-01-01T00:00:01.0000000Z by stat(2)")
+    # Of what no step was about, readers outside know that no harm was done to it.
+    done = worked("streams", "create")
+    verdict = done.judged(entries=entries(done, "folder/b.txt", stat={"accessed": [0, -1]})).verdict
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+    assert "observed 1970-01-01T00:00:00.0000000Z and -1 ns by stat(2)" in named(verdict, "untouched").observed
+
+
 def test_a_dropped_stream(worked: Worked, tmp_path: Path) -> None:
     verdict = worked("streams", "create").through_a_mount(
         tmp_path, lambda root: os.removexattr(root / "folder" / "a.txt", "user.big")
