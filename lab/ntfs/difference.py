@@ -22,7 +22,10 @@ from lab.ntfs.manifest import (
 )
 from lab.ntfs.naming import shown
 
-__all__ = ["Difference", "diff"]
+__all__ = ["TIMES", "Difference", "diff"]
+
+TIMES = ("created", "modified", "changed", "accessed")
+"""What a difference in a time is called."""
 
 _ABSOLUTE = re.compile(r"/\?\?/([A-Za-z]:/|UNC/)?|[A-Za-z]:/|/")
 """What an absolute target begins with, before the path on its drive."""
@@ -177,7 +180,7 @@ def _stream(stream: Stream) -> str:
 
 
 def _times(path: str, expected: Times, observed: Times) -> Iterator[Difference]:
-    for which in ("created", "modified", "changed", "accessed"):
+    for which in TIMES:
         left, right = getattr(expected, which), getattr(observed, which)
         if _both_differ(left, right):
             yield Difference(path, "", which, filetime.show(left), filetime.show(right))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.ntfs.difference import Difference
+from lab.ntfs.difference import TIMES, Difference
 from lab.ntfs.judging.account import account
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
@@ -21,7 +21,7 @@ CHECKS: Mapping[str, frozenset[str]] = {
     "sizes": frozenset({"size"}),
     "bytes": frozenset({"bytes"}),
     "links": frozenset({"target"}),
-    "times": frozenset({"created", "modified", "changed", "accessed"}),
+    "times": frozenset(TIMES),
     "attributes": frozenset({"attributes"}),
     "holes": frozenset({"hole"}),
     "metadata": frozenset({"ea", "reparse-data", "security", "object-id", "short-name", "name-count"}),
