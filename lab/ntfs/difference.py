@@ -22,7 +22,10 @@ from lab.ntfs.manifest import (
 )
 from lab.ntfs.naming import shown
 
-__all__ = ["Difference", "diff"]
+__all__ = ["TIMES", "Difference", "diff"]
+
+TIMES = ("created", "modified", "changed", "accessed")
+"""What a difference in a time is called."""
 
 _ABSOLUTE = re.compile(r"/\?\?/([A-Za-z]:/|UNC/)?|[A-Za-z]:/|/")
 """What an absolute target begins with, before the path on its drive."""
@@ -122,7 +125,8 @@ def _both_differ(expected: object, observed: object) -> bool:
 def _same_target(expected: str | None, observed: str | None) -> bool:
     """Whether one may stand for the other: with slashes either way, and for absolute ones, below a mount point.
 
-    A driver cannot know where the other system's drives are mounted; it must not lose the path on the drive.
+    A driver cannot know where the other system's drives are mounted; it must not lose the path on the drive. Whether it
+    shows the name that counts or the one that is there to be shown is left to it: both end in that path.
     """
     if expected is None or observed is None:
         return True
@@ -130,7 +134,10 @@ def _same_target(expected: str | None, observed: str | None) -> bool:
     if left == right:
         return True
     found = _ABSOLUTE.match(left)
-    return found is not None and right.endswith("/" + left[found.end() :].rstrip("/"))
+    if found is None:
+        return False
+    path = left[found.end() :].rstrip("/")
+    return right.endswith((f"/{path}", f"/{path}/"))
 
 
 def _kind_differs(expected: Kind, observed: Kind, seen: frozenset[Feature]) -> bool:
@@ -173,7 +180,7 @@ def _stream(stream: Stream) -> str:
 
 
 def _times(path: str, expected: Times, observed: Times) -> Iterator[Difference]:
-    for which in ("created", "modified", "changed", "accessed"):
+    for which in TIMES:
         left, right = getattr(expected, which), getattr(observed, which)
         if _both_differ(left, right):
             yield Difference(path, "", which, filetime.show(left), filetime.show(right))

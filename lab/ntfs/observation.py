@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.errors import LabError
+from lab.ntfs import filetime
 from lab.ntfs.manifest import Attachment, Entry, Feature, Kind, Manifest, Reparse, Stream, Times
 from lab.ntfs.naming import shown
 
-__all__ = ["SCHEMA", "Module", "Mount", "Observation", "ReadError", "is_system_name"]
+__all__ = ["SCHEMA", "Module", "Mount", "Observation", "ReadError", "Stamp", "is_system_name"]
 
 SCHEMA = "lab.ntfs.probe/1"
 
@@ -95,6 +96,29 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """A time as stat(2) tells it. Drivers were seen to tell of a number of nanoseconds that is no part of a second."""
+
+    seconds: int
+    nanoseconds: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is such a time."""
+        return 0 <= self.nanoseconds < 1_000_000_000
+
+    @property
+    def filetime(self) -> int:
+        """What is finer than 100 ns is cut off."""
+        return filetime.from_nanoseconds(self.seconds * 1_000_000_000 + self.nanoseconds)
+
+    def __str__(self) -> str:
+        if self.possible:
+            return filetime.show(self.filetime)
+        return f"{filetime.show(Stamp(self.seconds, 0).filetime)} and {self.nanoseconds} ns"
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """``ended`` is complete, deadline (time ran out), died (the reader was killed) or trouble (the probe's own)."""
 
@@ -115,6 +139,10 @@ class Observation:
     """The signal that ended the FUSE program, while mounting or later; 0 where none did."""
     module: Module | None = None
     """Of a kernel driver, as far as it got."""
+    stat: Mapping[str, Mapping[str, Stamp]] = field(default_factory=dict)
+    """By path and by the name of the time, where the manifest does not have all that stat(2) says: the driver tells its
+    times in an attribute, too, or of times that cannot be. Records from before the probe told have none.
+    """
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -152,6 +180,7 @@ def _parse(document: Mapping[str, Any]) -> Observation:
         device=(before, after) if before and after else None,
         signal=max(0, -(document.get("daemon_status") or document.get("mount", {}).get("status") or 0)),
         module=_module(document["module"]) if "module" in document else None,
+        stat=_stat(document),
         facts=_facts(document),
     )
 
@@ -238,6 +267,11 @@ def _entry(document: Mapping[str, Any], unread: tuple[Stream, ...] = ()) -> Entr
         short_name=document.get("short_name"),
         names=document.get("links") if document["kind"] == "file" else None,
     )
+
+
+def _stat(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Stamp]]:
+    told = (entry for entry in document["entries"] if "stat" in entry and not is_system_name(entry["path"]))
+    return {entry["path"]: {which: Stamp(*said) for which, said in entry["stat"].items()} for entry in told}
 
 
 def _facts(document: Mapping[str, Any]) -> dict[str, str]:

@@ -388,7 +388,7 @@ def look(root: bytes, path: bytes, report: Report, streams: str, *, more: bool =
     entry = {
         "path": text(path),
         "kind": kind,
-        "times": times(whole, state),
+        **times(whole, state),
         "mode": state.st_mode,
         "links": state.st_nlink,
     }
@@ -461,28 +461,40 @@ def holes(fd: int, size: int) -> list[list[int]] | None:
     return found
 
 
-def times(path: bytes, state: os.stat_result) -> dict[str, int]:
-    """FILETIME ints. ntfs-3g tells all four exactly; elsewhere the creation time needs statx(2)."""
+def times(path: bytes, state: os.stat_result) -> dict[str, Any]:
+    """FILETIME ints: all four exactly as ntfs-3g tells them, elsewhere by stat. ``stat`` is what that says, where it
+    may be something else: besides ntfs-3g's, and where its nanoseconds make no time of day.
+    """
+    said = stamps(path, state)
     with contextlib.suppress(OSError, struct.error):
         created, modified, accessed, changed = struct.unpack("<4Q", xattr(path, "system.ntfs_times"))
-        return {"created": created, "modified": modified, "changed": changed, "accessed": accessed}
-    found = {"modified": state.st_mtime_ns, "changed": state.st_ctime_ns, "accessed": state.st_atime_ns}
-    found = {name: value // 100 + EPOCH for name, value in found.items()}
-    born = birth(path)
-    if born is not None:
-        found["created"] = born // 100 + EPOCH
-    return found
+        exact = {"created": created, "modified": modified, "changed": changed, "accessed": accessed}
+        return {"times": exact, "stat": said}
+    found = {name: seconds * 10_000_000 + more // 100 + EPOCH for name, (seconds, more) in said.items()}
+    odd = any(not 0 <= more < 1_000_000_000 for _, more in said.values())
+    return {"times": found, "stat": said} if odd else {"times": found}
 
 
-def birth(path: bytes) -> int | None:
-    """Creation time in nanoseconds by statx(2) (struct statx: mask at 0, stx_btime at 80), or None."""
+def stamps(path: bytes, state: os.stat_result) -> dict[str, list[int]]:
+    """Seconds and nanoseconds of each time by statx(2), which has the creation time too, and 64 bits for the seconds on
+    every machine (struct statx: mask at 0, times from 64 on); by stat(2) where there is none.
+    """
     buffer = ctypes.create_string_buffer(256)
-    try:
-        failed = LIBC.statx(-100, path, 0x100, 0x800, buffer)  # AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BTIME
-    except AttributeError:
-        return None
-    mask, seconds, nanoseconds = struct.unpack("<I76xqI", buffer.raw[:92])
-    return None if failed or not mask & 0x800 else seconds * 1_000_000_000 + nanoseconds
+    with contextlib.suppress(AttributeError):
+        if not LIBC.statx(-100, path, 0x100, 0xFFF, buffer):  # AT_FDCWD, AT_SYMLINK_NOFOLLOW, basic and STATX_BTIME
+            mask, *numbers = struct.unpack("<I60x" + "qI4x" * 4, buffer.raw[:128])
+            names = ("accessed", "created", "changed", "modified")
+            found = {name: numbers[2 * at : 2 * at + 2] for at, name in enumerate(names)}
+            # Without a bit for the others stat(2) shows them nevertheless, as it does the access time with SB_NOATIME.
+            if not mask & 0x800:
+                del found["created"]
+            return found
+    whole = {
+        "accessed": (int(state[stat.ST_ATIME]), state.st_atime_ns),
+        "changed": (int(state[stat.ST_CTIME]), state.st_ctime_ns),
+        "modified": (int(state[stat.ST_MTIME]), state.st_mtime_ns),
+    }
+    return {name: [seconds, total - seconds * 1_000_000_000] for name, (seconds, total) in whole.items()}
 
 
 def xattr(path: bytes, name: str) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.ntfs.difference import Difference, diff
+from lab.ntfs.difference import TIMES, Difference
+from lab.ntfs.judging.account import account
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble, write_checks
 from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.naming import shown
@@ -20,7 +21,7 @@ CHECKS: Mapping[str, frozenset[str]] = {
     "sizes": frozenset({"size"}),
     "bytes": frozenset({"bytes"}),
     "links": frozenset({"target"}),
-    "times": frozenset({"created", "modified", "changed", "accessed"}),
+    "times": frozenset(TIMES),
     "attributes": frozenset({"attributes"}),
     "holes": frozenset({"hole"}),
     "metadata": frozenset({"ea", "reparse-data", "security", "object-id", "short-name", "name-count"}),
@@ -37,7 +38,7 @@ def differences(manifest: Manifest, observation: Mapping[str, Any]) -> tuple[Dif
     seen = Observation.parse(observation)
     if seen.mount is None or not seen.mount.ok or observation.get("operation") == "mount":
         return ()
-    return diff(manifest, seen.manifest)
+    return account(manifest, seen)
 
 
 def judge(manifest: Manifest, state: State, observation: Mapping[str, Any], *, log: Sequence[str] = ()) -> Verdict:
@@ -118,8 +119,16 @@ def _declined(observed: Manifest) -> Mapping[str, str]:
     }
 
 
-def _is_behind(path: str, declined: Mapping[str, str]) -> bool:
-    return path in declined or any(path.startswith(f"{folder}/") for folder in declined)
+def _unreadable(errors: Sequence[ReadError]) -> frozenset[str]:
+    """The links that lead nowhere, by an error: what they stand for nobody gets, nor what is behind them."""
+    return frozenset(error.path for error in errors if error.operation == "readlink")
+
+
+def _is_told(one: Difference, declined: Mapping[str, str], unreadable: frozenset[str]) -> bool:
+    """Whether all that is seen of the name, or of one above it, is that it cannot be had."""
+    if one.path in declined or (one.path in unreadable and one.what == "kind"):
+        return True
+    return any(one.path.startswith(f"{folder}/") for folder in (*declined, *unreadable))
 
 
 def _reparse_checks(declined: Mapping[str, str]) -> Sequence[Check]:
@@ -175,8 +184,8 @@ def _no_truth(seen: Observation, why: str, checks: Sequence[Check]) -> Verdict:
 
 
 def _of_content(seen: Observation, manifest: Manifest, state: State, before: Sequence[Check]) -> Verdict:
-    declined = _declined(seen.manifest)
-    differences = (one for one in diff(manifest, seen.manifest) if not _is_behind(one.path, declined))
+    declined, unreadable = _declined(seen.manifest), _unreadable(seen.errors)
+    differences = (one for one in account(manifest, seen) if not _is_told(one, declined, unreadable))
     found = _silent(tuple(differences), seen.errors, manifest)
     checks = (*before, *_content_checks(found, seen.errors, manifest, seen.manifest), *_reparse_checks(declined))
     broken = [check for check in checks if check.outcome is Outcome.FAIL]

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.ntfs.difference import Difference, diff
+from lab.ntfs.difference import TIMES, Difference
 from lab.ntfs.filetime import from_nanoseconds
 from lab.ntfs.inspection import Inspection
+from lab.ntfs.judging.account import account
 from lab.ntfs.judging.after import checker_checks, flag_check, label_check, reader_checks
 from lab.ntfs.judging.mounting import crash_or_hang, log_check, mount_checks, not_mounted, sound, trouble
 from lab.ntfs.judging.steps import Moment, is_known_limit, part_checks, step_faults
 from lab.ntfs.judging.witnesses import Hearing, complemented, hear, lenient
-from lab.ntfs.manifest import Manifest
+from lab.ntfs.manifest import Feature, Manifest
 from lab.ntfs.observation import Mount, Observation, ReadError
 from lab.ntfs.operations.expectation import Expectation, expect
 from lab.ntfs.operations.source import Source
@@ -137,7 +138,7 @@ class _Weighing:
             self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), finding)
         own: tuple[Difference, ...] = ()
         if self._remounted():
-            own = diff(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen.manifest)
+            own = account(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen)
             self.differences += [("driver", one) for one in own]
         testimony = self._testimony(before, own)
         self.differences += [*testimony.proven, *testimony.doubtful]
@@ -157,6 +158,10 @@ class _Weighing:
     @property
     def _touched(self) -> frozenset[str]:
         return frozenset(self.expected.touched)
+
+    @property
+    def _accused(self) -> frozenset[str]:
+        return _ACCUSED.get(self.seen.kind, frozenset())
 
     def _add(self, check: Check, finding: Finding) -> None:
         self.found.append((check, finding))
@@ -182,19 +187,24 @@ class _Weighing:
             self.case.after.readings,
             self.case.before.readings,
             touched=self._touched,
-            accused=_ACCUSED.get(self.seen.kind, frozenset()),
+            accused=self._accused,
             seen=own,
         )
 
     def _own(self, own: tuple[Difference, ...], testimony: Hearing) -> None:
         """The driver's own account: part by part, and of what no step was about."""
         moment = Moment(*(from_nanoseconds(self.document.get(key, 0)) for key in ("began", "ended_writing")))
+        blamed: list[Difference] = []
+        others: list[Difference] = []
+        for one in own:
+            apart = not self.expected.part_of(one.path) or self._is_misread(one, testimony)
+            (others if apart else blamed).append(one)
         faults = list(
             step_faults(
                 self.expected,
                 self.seen.manifest,
                 self.document["entries"],
-                own,
+                blamed,
                 self.seen.errors,
                 moment,
                 full=self._full,
@@ -203,9 +213,24 @@ class _Weighing:
         gravest = {fault.part: fault.finding for fault in sorted(faults, key=lambda one: -_GRAVITY.index(one.finding))}
         for check in part_checks(self.expected, faults):
             self._add(check, gravest.get(check.name.removeprefix("step:"), Finding.WRONG_DATA))
-        others = [one for one in own if not self.expected.part_of(one.path)]
         errors = [one for one in self.seen.errors if not self.expected.part_of(one.path) and not is_known_limit(one)]
         self._add(self._untouched_check(others, errors, testimony), Finding.DAMAGED)
+
+    def _is_misread(self, one: Difference, testimony: Hearing) -> bool:
+        """Whether it is a time that no step has changed, and that outsiders see as it was: such as those before 1970,
+        which drivers show wrong of every file, whatever is done to it.
+        """
+        readings, accused = self.case.after.readings.manifests, self._accused
+        witnessed = any(Feature.TIMES in readings[name].sees for name in readings if name not in accused)
+        if one.what not in TIMES or not witnessed:
+            return False
+        if any((one.path, one.what) == (other.path, other.what) for _, other in testimony.proven):
+            return False
+        node = self.expected.touched.get(one.path)
+        if node is None:  # it came along with a directory
+            return True
+        before = self.expected.before.by_path.get(node.origin)
+        return before is not None and getattr(before.times, one.what) == getattr(node.entry.times, one.what)
 
     def _untouched_check(self, others: Sequence[Difference], errors: Sequence[ReadError], testimony: Hearing) -> Check:
         """What the driver shows otherwise, and outsiders as it was, it misreads: that is what the operation read says

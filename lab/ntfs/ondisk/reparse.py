@@ -58,19 +58,21 @@ def decode(value: bytes, *, place: str) -> ReparsePoint:
     return ReparsePoint(tag, value[8 : 8 + length])
 
 
-def symlink(substitute: str, printed: str = "", *, relative: bool) -> ReparsePoint:
-    """A symbolic link; ``substitute`` is what counts, ``printed`` what is shown (the same unless it is given)."""
-    names = _names(substitute, printed or substitute, end=b"")
+def symlink(substitute: str, printed: str | None = None, *, relative: bool) -> ReparsePoint:
+    """A symbolic link; ``substitute`` is what counts, ``printed`` what is shown: the same unless it is given."""
+    names = _names(substitute, printed, end=b"")
     return ReparsePoint(Tag.SYMLINK, names[:8] + struct.pack("<I", relative) + names[8:])
 
 
-def junction(substitute: str, printed: str = "") -> ReparsePoint:
+def junction(substitute: str, printed: str | None = None) -> ReparsePoint:
     """A junction or, with a volume's name, a mounted folder. Both names end in a NUL here, unlike a link's."""
-    return ReparsePoint(Tag.MOUNT_POINT, _names(substitute, printed or substitute, end=b"\0\0"))
+    return ReparsePoint(Tag.MOUNT_POINT, _names(substitute, printed, end=b"\0\0"))
 
 
-def _names(substitute: str, printed: str, *, end: bytes) -> bytes:
-    first, second = (name.encode("utf-16-le", "surrogatepass") for name in (substitute, printed))
+def _names(substitute: str, printed: str | None, *, end: bytes) -> bytes:
+    """A name to show that is empty is another thing than one that was not given."""
+    names = (substitute, substitute if printed is None else printed)
+    first, second = (name.encode("utf-16-le", "surrogatepass") for name in names)
     head = struct.pack("<HHHH", 0, len(first), len(first) + len(end), len(second))
     return head + first + end + second + end
 

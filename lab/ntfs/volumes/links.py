@@ -16,6 +16,8 @@ __all__: list[str] = []
 
 _SMALL = 16 * MIB
 
+_VOLUME = "\\\\?\\Volume{01234567-89ab-cdef-0123-456789abcdef}\\"
+
 _TARGETS: tuple[Item, ...] = (
     Directory("dir"),
     File("dir/target.txt", text("target", 500)),
@@ -29,17 +31,28 @@ def _relative(path: str, target: str) -> File:
     return File(path, extras=Extras(attributes=ARCHIVE | REPARSE, reparse=point, target=target))
 
 
+def _substitute(target: str) -> str:
+    """The name that counts, of a path as Windows' programs write it, which is the one to show."""
+    if target.startswith("\\\\?\\"):
+        return f"\\??\\{target[4:]}"
+    return f"\\??\\UNC{target[1:]}" if target.startswith("\\\\") else f"\\??\\{target}"
+
+
 def _absolute(path: str, target: str) -> File:
-    point = symlink(f"\\??\\{target}", target, relative=False)
-    return File(path, extras=Extras(attributes=ARCHIVE | REPARSE, reparse=point, target=f"\\??\\{target}"))
+    substitute = _substitute(target)
+    point = symlink(substitute, target, relative=False)
+    return File(path, extras=Extras(attributes=ARCHIVE | REPARSE, reparse=point, target=substitute))
 
 
 def _folder(path: str, target: str) -> Directory:
     return Directory(path, extras=Extras(attributes=REPARSE, reparse=symlink(target, relative=True), target=target))
 
 
-def _junction(path: str, substitute: str, printed: str) -> Directory:
-    return Directory(path, extras=Extras(attributes=REPARSE, reparse=junction(substitute, printed), target=substitute))
+def _junction(path: str, target: str, *, named: bool = True) -> Directory:
+    """Mklink has it show its target; PowerShell's New-Item and Sysinternals' junction leave the name to show empty."""
+    substitute = _substitute(target)
+    point = junction(substitute, target if named else "")
+    return Directory(path, extras=Extras(attributes=REPARSE, reparse=point, target=substitute))
 
 
 HARD_LINKS = recipes.add(
@@ -90,8 +103,8 @@ SYMLINKS_ABSOLUTE = recipes.add(
             *_TARGETS,
             _absolute("drive", "C:\\dir\\target.txt"),
             _absolute("drive-lower", "d:\\dir\\target.txt"),
-            _absolute("share", "UNC\\server\\share\\file.txt"),
-            _absolute("volume", "Volume{01234567-89ab-cdef-0123-456789abcdef}\\dir"),
+            _absolute("share", "\\\\server\\share\\file.txt"),
+            _absolute("volume", f"{_VOLUME}dir"),
             _relative("rooted", "\\dir\\target.txt"),
         ),
         size=_SMALL,
@@ -101,14 +114,16 @@ SYMLINKS_ABSOLUTE = recipes.add(
 JUNCTIONS = recipes.add(
     Recipe(
         "junctions",
-        "junctions to directories on this drive and on another, a mounted volume, one without a name to show",
+        "junctions to directories on this drive and on another, and mounted volumes, with a name to show and without",
         (
             *_TARGETS,
-            _junction("same-drive", "\\??\\C:\\dir", "C:\\dir"),
-            _junction("deep", "\\??\\C:\\dir\\sub", "C:\\dir\\sub"),
-            _junction("other-drive", "\\??\\E:\\elsewhere", "E:\\elsewhere"),
-            _junction("mounted", "\\??\\Volume{01234567-89ab-cdef-0123-456789abcdef}\\", ""),
-            _junction("missing", "\\??\\C:\\no\\such\\folder", "C:\\no\\such\\folder"),
+            _junction("same-drive", "C:\\dir"),
+            _junction("deep", "C:\\dir\\sub"),
+            _junction("other-drive", "E:\\elsewhere"),
+            _junction("missing", "C:\\no\\such\\folder"),
+            _junction("unnamed", "C:\\dir", named=False),
+            _junction("mounted", _VOLUME, named=False),
+            _junction("mounted-named", _VOLUME),
         ),
         size=_SMALL,
     )

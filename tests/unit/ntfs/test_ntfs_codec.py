@@ -105,6 +105,14 @@ def test_links_have_both_names_where_they_say() -> None:
     assert reparse.lx_symlink("a/b") == ReparsePoint(Tag.LX_SYMLINK, b"\2\0\0\0a/b")
 
 
+def test_a_link_without_a_name_to_show_is_not_one_whose_name_was_left_open() -> None:
+    substitute = "x".encode("utf-16-le")
+    assert reparse.junction("x", "").buffer == struct.pack("<HHHH", 0, 2, 4, 0) + substitute + bytes(4)
+    assert reparse.junction("x") == reparse.junction("x", "x")
+    assert reparse.symlink("x", "", relative=True).buffer == struct.pack("<HHHHI", 0, 2, 2, 0, 1) + substitute
+    assert reparse.symlink("x", relative=True) == reparse.symlink("x", "x", relative=True)
+
+
 @settings(max_examples=60, deadline=None)
 @given(CHUNKS.filter(bool))
 def test_xpress_is_unpacked_by_who_reads_the_specification(raw: bytes) -> None:

@@ -13,8 +13,8 @@ import pytest
 from lab.checks.ntfs import check_volume
 from lab.errors import CacheError, LabError
 from lab.ntfs.judging.kernel_log import crash_in, hang_in
-from lab.ntfs.judging.reading import judge
-from lab.ntfs.manifest import Entry, Kind, Manifest, Times, digest
+from lab.ntfs.judging.reading import differences, judge
+from lab.ntfs.manifest import Entry, Feature, Kind, Manifest, Times, digest
 from lab.ntfs.volumes import State
 from lab.verdict import Finding, Outcome
 
@@ -232,6 +232,101 @@ def test_what_is_behind_something_unsupported_is_not_missing() -> None:
     said = {"path": "d", "kind": "symlink", "target": "unsupported reparse tag 0x9000001a"}
     assert judge(folder, State.CLEAN, document(entries=[said])).finding is Finding.DEGRADED
     assert judge(folder, State.CLEAN, document(entries=[{**said, "path": "e"}])).finding is Finding.WRONG_DATA
+
+
+def unreadable(path: str) -> dict[str, Any]:
+    return {"path": path, "operation": "readlink", "errno": errno.ENOENT, "text": "No such file or directory"}
+
+
+def test_a_link_that_cannot_be_read_is_loud_not_wrong() -> None:
+    """So does lowntfs-3g 2017 show what its newer versions call unsupported."""
+    entry = {"path": "a.txt", "kind": "symlink", "target": None}
+    verdict = judge(TRUTH, State.CLEAN, document(entries=[entry], errors=[unreadable("a.txt")]))
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.DEGRADED)
+    assert verdict.reason == "degraded: read-errors: 'a.txt': readlink: No such file or directory"
+    for errors in ([], [unreadable("b.txt")], [{**unreadable("a.txt"), "operation": "xattr user.x"}]):
+        assert judge(TRUTH, State.CLEAN, document(entries=[entry], errors=errors)).finding is Finding.WRONG_DATA
+
+
+def test_what_is_behind_a_link_that_cannot_be_read_is_not_missing() -> None:
+    folder = Manifest((Entry("d", Kind.DIRECTORY), Entry("d/x", Kind.FILE, size=1)), TRUTH.sees)
+    shown = {"path": "d", "kind": "symlink", "target": None}
+    seen = document(entries=[shown], errors=[unreadable("d")])
+    assert judge(folder, State.CLEAN, seen).finding is Finding.DEGRADED
+    beside = Manifest((*folder.entries, Entry("dx", Kind.FILE)), TRUTH.sees)
+    assert judge(beside, State.CLEAN, seen).finding is Finding.WRONG_DATA
+
+
+def test_an_error_of_a_link_tells_of_nothing_but_where_it_leads() -> None:
+    truth = Manifest((Entry("l", Kind.SYMLINK, target="x", times=Times(modified=2)),), TRUTH.sees)
+    shown = {"path": "l", "kind": "symlink", "target": None, "times": {"modified": 3}}
+    verdict = judge(truth, State.CLEAN, document(entries=[shown], errors=[unreadable("l")]))
+    assert (verdict.finding, "'l': modified: expected " in verdict.reason) == (Finding.WRONG_DATA, True)
+    shown["times"] = {"modified": 2}
+    assert judge(truth, State.CLEAN, document(entries=[shown], errors=[unreadable("l")])).finding is Finding.DEGRADED
+
+
+START = -11_644_473_600
+"""1601, where FILETIME begins, in seconds since 1970."""
+
+RIGHT = {"modified": [START, 299], "changed": [START, 300], "accessed": [START, 400]}
+
+
+def timed(stat: dict[str, list[int]], times: dict[str, int] | None = None) -> dict[str, Any]:
+    """The document of a driver that tells its times twice."""
+    (entry,) = document()["entries"]
+    return document(entries=[{**entry, "times": times or entry["times"], "stat": stat}])
+
+
+def test_a_time_that_stat_tells_wrong_is_wrong_whatever_an_attribute_says() -> None:
+    assert judge(TRUTH, State.CLEAN, timed(RIGHT)).finding is Finding.CORRECT
+    seen = timed({**RIGHT, "modified": [START + 1, 0]})
+    verdict = judge(TRUTH, State.CLEAN, seen)
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
+    assert verdict.reason == (
+        "wrong-data: 'a.txt': modified: expected 1601-01-01T00:00:00.0000002Z, "
+        "observed 1601-01-01T00:00:01.0000000Z by stat(2)"
+    )
+    assert [check.name for check in verdict.checks if check.outcome is Outcome.FAIL] == ["times"]
+    assert [one.what for one in differences(TRUTH, seen)] == ["modified"]
+
+
+def test_a_time_that_is_wrong_everywhere_is_told_once() -> None:
+    seen = timed({**RIGHT, "modified": [START, 500]}, {"created": 1, "modified": 5, "changed": 3, "accessed": 4})
+    hidden = timed(RIGHT, {"created": 1, "modified": 5, "changed": 3, "accessed": 4})
+    for told in (seen, hidden):
+        assert judge(TRUTH, State.CLEAN, told).reason == (
+            "wrong-data: 'a.txt': modified: expected 1601-01-01T00:00:00.0000002Z, "
+            "observed 1601-01-01T00:00:00.0000005Z"
+        )
+
+
+@pytest.mark.parametrize("nanoseconds", [-100, 10**9, 4_294_967_196])
+def test_a_time_of_day_that_does_not_exist_is_wrong_and_its_number_is_shown(nanoseconds: int) -> None:
+    seen = timed({**RIGHT, "accessed": [0, nanoseconds]}, {"created": 1, "modified": 2, "accessed": 77})
+    said = f"observed 1970-01-01T00:00:00.0000000Z and {nanoseconds} ns by stat(2)"
+    verdict = judge(TRUTH, State.CLEAN, seen)
+    assert verdict.reason == f"wrong-data: 'a.txt': accessed: expected 1601-01-01T00:00:00.0000004Z, {said}"
+    # So it is where nobody knows better, for there is no such time.
+    unknown = Manifest((dataclasses.replace(TRUTH.entries[0], times=Times()),))
+    verdict = judge(unknown, State.CLEAN, seen)
+    assert verdict.reason == f"wrong-data: 'a.txt': accessed: expected 0 to 999999999 ns, {said}"
+
+
+def test_times_by_stat_are_compared_where_others_would_be() -> None:
+    wrong = timed({**RIGHT, "modified": [0, -1]})
+    unsure = dataclasses.replace(TRUTH, unsure=frozenset({"a.txt"}))
+    nothing = dataclasses.replace(TRUTH, entries=())
+    nobody = Manifest((dataclasses.replace(TRUTH.entries[0], kind=Kind.UNKNOWN),))
+    blind = dataclasses.replace(TRUTH, sees=TRUTH.sees - {Feature.TIMES})
+    other = Manifest((dataclasses.replace(TRUTH.entries[0], kind=Kind.DIRECTORY),))
+    found = [[one.what for one in differences(truth, wrong)] for truth in (unsure, nothing, nobody, blind, other)]
+    assert found == [[], ["extra"], [], [], ["kind"]]
+
+
+def test_a_time_that_is_no_pair_of_numbers_is_trouble_of_the_lab() -> None:
+    with pytest.raises(LabError, match=r"^the probe's document is broken: TypeError: "):
+        judge(TRUTH, State.CLEAN, timed({"modified": [1]}))
 
 
 def test_system_files_do_not_count() -> None:

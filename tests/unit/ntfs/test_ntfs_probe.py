@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -219,8 +220,59 @@ def test_holes_are_those_of_the_file_system(tmp_path: Path) -> None:
 
 
 def test_creation_times_come_from_statx(tmp_path: Path) -> None:
-    born = probe.birth(os.fsencode(tmp_path))
-    assert born is None or abs(born - time.time_ns()) < 3600 * 10**9
+    born = probe.stamps(os.fsencode(tmp_path), tmp_path.lstat()).get("created")
+    assert born is None or abs(born[0] - time.time()) < 3600
+
+
+@pytest.mark.parametrize("statx", [True, False])
+def test_a_time_is_told_as_seconds_and_what_is_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, statx: bool
+) -> None:
+    if not statx:  # a C library from before it
+        monkeypatch.setattr(probe, "LIBC", SimpleNamespace())
+    os.utime(tmp_path, ns=(-1, -1_500_000_000))
+    found = probe.stamps(os.fsencode(tmp_path), tmp_path.lstat())
+    assert (found["accessed"], found["modified"]) == ([-1, 999_999_999], [-2, 500_000_000])
+    assert ("created" in found) <= statx
+    # What is finer than 100 ns is cut off; where stat is all there is, it is told once.
+    assert probe.times(os.fsencode(tmp_path), tmp_path.lstat())["times"]["accessed"] == probe.EPOCH - 1
+    assert "stat" not in probe.times(os.fsencode(tmp_path), tmp_path.lstat())
+
+
+def test_nanoseconds_that_make_no_time_of_day_are_told_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def statx(_folder: int, _path: bytes, _flags: int, _mask: int, buffer: Any) -> int:
+        stamps = [struct.pack("<qI4x", 0, number) for number in (4_294_967_196, 0, 5, 6)]
+        buffer.raw = struct.pack("<I60x", 0x7FF) + b"".join(stamps)
+        return 0
+
+    monkeypatch.setattr(probe, "LIBC", SimpleNamespace(statx=statx))
+    stat = {"accessed": [0, 4_294_967_196], "changed": [0, 5], "modified": [0, 6]}
+    assert probe.times(os.fsencode(tmp_path), tmp_path.lstat())["stat"] == stat
+
+
+def test_what_ntfs_3g_tells_of_times_before_1970_is_not_what_stat_says(
+    built: Mapping[str, Volume], observe: Observe
+) -> None:
+    """Its ntfs2timespec sets the nanoseconds to 0 where they would be negative."""
+    volume = built["times"]
+    document = observe(volume.path)
+    entries = {entry["path"]: entry for entry in document["entries"]}
+    old, new = "1969-12-31 23.59.59.9999999.txt", "2024-02-29 12.00.00.1234567.txt"
+    truth = volume.manifest.by_path
+    assert [entries[path]["times"]["created"] for path in (old, new)] == [truth[p].times.created for p in (old, new)]
+    assert "created" not in entries[new]["stat"]  # FUSE does not know it
+    assert entries[old]["times"]["changed"] == truth[old].times.changed == probe.EPOCH + 1
+    assert entries[new]["stat"]["modified"][1] == 123_456_800
+    verdict = judge(volume.manifest, State.CLEAN, document)
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.WRONG_DATA)
+    assert " by stat(2)" in verdict.reason
+    # A record that was made before the probe told both is judged by what it has.
+    older = {**document, "entries": [{k: v for k, v in e.items() if k != "stat"} for e in document["entries"]]}
+    assert judge(volume.manifest, State.CLEAN, older).finding is Finding.CORRECT
+    # As a reader, ntfs-3g is asked for what is stored.
+    assert verify("ntfs-3g", volume.manifest, Observation.parse(document).manifest).wrong == ()
 
 
 def test_the_kernel_log_is_read_record_by_record(tmp_path: Path) -> None:

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from lab.ntfs.manifest import Feature
 from lab.ntfs.ondisk.data_stream import with_valid_size
 from lab.ntfs.ondisk.index import lookup
 from lab.ntfs.ondisk.mft import Mft
 from lab.ntfs.ondisk.volume_information import DIRTY, write_flags
 from lab.ntfs.operations import operations, to_text
+from lab.ntfs.readers import Readings
 from lab.ntfs.volumes import State, Volume
 from lab.verdict import Finding, Outcome
-from tests.unit.ntfs.written import Done, broken, do, duplicate, named, operate, pristine_of
+from tests.unit.ntfs.written import Done, broken, do, duplicate, look, named, operate, pristine_of
 
 CLUSTER = 4096
 UNTOUCHED = "sizes/0065537.bin"
@@ -162,6 +164,40 @@ def test_a_wrong_time_where_one_was_set(worked: Worked, tmp_path: Path) -> None:
     verdict = done.through_a_mount(tmp_path, lambda root: os.utime(root / "lab times" / "3", ns=(0, 0)))
     assert (verdict.finding, broken(verdict)) == (Finding.WRONG_DATA, {"reader:libfsntfs"})
     assert "(after times/new)" in verdict.reason
+
+
+def test_times_that_stat_tells_wrong_after_they_were_set(worked: Worked) -> None:
+    """The attribute in which ntfs-3g tells them exactly is right."""
+    done = worked("streams", "times")
+    assert done.judged().verdict.finding is Finding.CORRECT
+    verdict = done.judged(entries=entries(done, "lab times/3", stat={"modified": [1, 99]})).verdict
+    assert (verdict.finding, broken(verdict)) == (Finding.WRONG_DATA, {"step:times/new"})
+    assert verdict.reason.endswith("observed 1970-01-01T00:00:01.0000000Z by stat(2)")
+    # Of what no step was about, readers outside know that no harm was done to it.
+    done = worked("streams", "create")
+    verdict = done.judged(entries=entries(done, "folder/b.txt", stat={"accessed": [0, -1]})).verdict
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+    assert "observed 1970-01-01T00:00:00.0000000Z and -1 ns by stat(2)" in named(verdict, "untouched").observed
+
+
+@pytest.mark.parametrize("name", ["rename", "attributes"])
+def test_a_time_that_was_misread_before_is_no_fault_of_what_was_done(worked: Worked, name: str) -> None:
+    """By stat, ntfs-3g shows the year 1900 a second late, whatever is done to the file."""
+    done = worked("times", name)
+    verdict = done.judged().verdict
+    assert (verdict.outcome, verdict.finding) == (Outcome.UNSUPPORTED, Finding.DEGRADED)
+    assert " by stat(2)" in named(verdict, "untouched").observed
+    assert broken(verdict) == set()
+    # Where nobody outside sees times, it may well be the fault of what was done.
+    inspection = look(done.image)
+    blind = {
+        one: replace(said, sees=said.sees - {Feature.TIMES}) for one, said in inspection.readings.manifests.items()
+    }
+    verdict = done.judged(inspection=replace(inspection, readings=Readings(blind))).verdict
+    assert (verdict.finding, {check.partition("/")[0] for check in broken(verdict)}) == (
+        Finding.WRONG_DATA,
+        {f"step:{name}"},
+    )
 
 
 def test_a_dropped_stream(worked: Worked, tmp_path: Path) -> None:

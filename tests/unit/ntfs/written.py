@@ -35,10 +35,10 @@ class Done:
     image: Path
     document: Mapping[str, Any]
 
-    def judged(self, image: Path | None = None, **changed: Any) -> Judgement:
-        """The judgement, with another file or other words of the driver."""
+    def judged(self, image: Path | None = None, inspection: Inspection | None = None, **changed: Any) -> Judgement:
+        """The judgement, with another file, other words of the outsiders or other words of the driver."""
         specimen = self.pristine.specimen
-        after = look(image or self.image)
+        after = inspection or look(image or self.image)
         case = Written(specimen.manifest, specimen.state, self.steps, self.pristine.source, self.pristine.seen, after)
         return judge_written(replace(case, changed=True), {**copy.deepcopy(dict(self.document)), **changed})
 
@@ -122,4 +122,4 @@ def named(verdict: Verdict, name: str) -> Check:
     return next(check for check in verdict.checks if check.name == name)
 
 
-__all__ = ["Done", "broken", "do", "duplicate", "named", "operate", "pristine_of"]
+__all__ = ["Done", "broken", "do", "duplicate", "look", "named", "operate", "pristine_of"]
