@@ -8,12 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
 from lab import events
 from lab.engine.attempt import INTERRUPTED
+from lab.engine.overhear import overheard
 from lab.engine.quiet import QuietReporter
 from lab.engine.run import VERDICT
 from lab.engine.stash import RUN, SUFFIX
@@ -22,6 +23,7 @@ from lab.matrix.model import Matrix, MatrixCell
 from lab.matrix.tally import exit_code
 from lab.report.document import read
 from lab.report.progress import Progress
+from lab.run_record.places import FILE
 from lab.scenario.cell import Cell
 
 __all__ = ["Door", "run"]
@@ -80,6 +82,8 @@ class Door:
         if run.carried is not None:
             progress.carried(len(run.carried.cells), run.carried.earlier.id, run.notes)
         self._undo.callback(events.subscribe(self._hear))
+        if workers > 1:
+            self._undo.enter_context(overheard(folder / FILE, self._overhear))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test starts, here or in a worker."""
@@ -153,10 +157,20 @@ class Door:
     def _hear(self, event: events.Event) -> None:
         if self._progress is None:
             return
-        if event.kind == "start":
+        if event.kind == "making":
+            self._making(event.fields)
+        elif event.kind == "start":
             self._progress.step(str(event.fields.get("step", "")))
         elif event.kind == "retry":
             self._progress.step(f"again: {event.fields.get('because', '')}")
+
+    def _overhear(self, event: Mapping[str, Any]) -> None:
+        if event.get("event") == "making":
+            self._making(event)
+
+    def _making(self, fields: Mapping[str, Any]) -> None:
+        if self._progress is not None:
+            self._progress.counting("making", fields["number"], fields["total"], fields["title"])
 
 
 def _history(folder: Path) -> Mapping[str, float]:

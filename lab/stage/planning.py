@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import ParamSpec
 
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, LabError
+from lab.events import emit
 from lab.guests.image import obtain_guest_image
 from lab.guests.poised import AS_BOOTED, Readiness
 from lab.keys import Keys
@@ -63,29 +66,49 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
     # Once, in this thread: the builders must not probe the accelerator side by side.
     _ = pool.accelerator
     embedded = [host for host in hosts.values() if not host.inventory]
-    jobs = [partial(pool.make_image, host, deadline) for host in embedded]
-    jobs += [
-        partial(_make_guest, cache, keys, guest, deadline)
-        for guest in {
-            **{guest: None for _, guest, _ in pairs},
-            **bare,
-            **arrivals,
-            **{r.guest: None for r in furnish.values()},
-        }
-    ]
+    guests = {
+        **{guest: None for _, guest, _ in pairs},
+        **bare,
+        **arrivals,
+        **{r.guest: None for r in furnish.values()},
+    }
     compiled = {(request.driver, request.guest.kernel): request for request in furnish.values()}
-    jobs += [partial(make_module, cache, request, deadline) for request in compiled.values()]
-    _both(jobs, deadline)
-    # Two machines at a time: an emulated one has one CPU (docs/adr/0009-one-emulated-cpu.md).
-    _both([partial(_try, pool.make_snapshot, host, deadline) for host in embedded], deadline)
-    boots = [
-        partial(_try, pool.make_poised, host, guest, ready, deadline)
-        for (_, guest, _), (host, ready) in pairs.items()
-        if not host.inventory
+    files = [
+        *(_Job(f"disk of {host.name}", partial(pool.make_image, host, deadline)) for host in embedded),
+        *(_Job(f"disk of {guest.name}", partial(_make_guest, cache, keys, guest, deadline)) for guest in guests),
+        *(_Job(f"module {r.driver}", partial(make_module, cache, r, deadline)) for r in compiled.values()),
     ]
-    boots += [partial(_try, make_bare, pool, guest, deadline) for guest in bare]
-    boots += [partial(_try, make_furnished, pool, request, deadline) for request in furnish.values()]
-    _both(boots, deadline)
+    snapshots = [_Job(host.name, partial(_try, pool.make_snapshot, host, deadline)) for host in embedded]
+    boots = [
+        *(
+            _Job(f"{guest.name} on {host.name}", partial(_try, pool.make_poised, host, guest, ready, deadline))
+            for (_, guest, _), (host, ready) in pairs.items()
+            if not host.inventory
+        ),
+        *(_Job(f"{guest.name} by itself", partial(_try, make_bare, pool, guest, deadline)) for guest in bare),
+        *(
+            _Job(f"{r.guest.name} with {r.driver}", partial(_try, make_furnished, pool, r, deadline))
+            for r in furnish.values()
+        ),
+    ]
+    # What is in one needs all of those before it; two machines at a time, since an emulated one has one CPU
+    # (docs/adr/0009-one-emulated-cpu.md).
+    number, total = count(1), sum(map(len, (files, snapshots, boots)))
+    for jobs in (files, snapshots, boots):
+        _both([partial(_told, job, number, total) for job in jobs], deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Something to be made; ``title`` says what."""
+
+    title: str
+    make: Callable[[], None]
+
+
+def _told(job: _Job, number: Iterator[int], total: int) -> None:
+    emit("making", number=next(number), total=total, title=job.title)
+    job.make()
 
 
 def _try(make: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

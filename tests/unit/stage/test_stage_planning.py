@@ -13,6 +13,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
+from lab.events import Event, subscribe
 from lab.guests.poised import AS_BOOTED, Readiness
 from lab.process import run
 from lab.scenario.cell import (
@@ -115,7 +116,7 @@ NOTHING: Any = None
 
 
 def ahead(monkeypatch: pytest.MonkeyPatch, *requests: Request, pool: Pool | None = None) -> list[str]:
-    """What is made for cells with those requests: first what two make at a time, in no order, then the rest."""
+    """What is made for cells with those requests: files, then snapshots, then guests; two at a time, so in no order."""
     pool = pool or Pool()
 
     @contextmanager
@@ -133,9 +134,9 @@ def ahead(monkeypatch: pytest.MonkeyPatch, *requests: Request, pool: Pool | None
     make_ahead(NOTHING, NOTHING, pool, cells, deadline=Deadline(20))  # type: ignore[arg-type] # as much as is used
     first, *rest = pool.made
     assert first == "accelerator"
-    ahead = [line for line in rest if line.startswith(("image", "guest"))]
-    assert rest[: len(ahead)] == ahead
-    return [*sorted(ahead), *rest[len(ahead) :]]
+    phases = [0 if line.startswith(("image", "guest")) else 1 + (not line.startswith("snapshot")) for line in rest]
+    assert phases == sorted(phases)
+    return sorted(rest, key=lambda line: (phases[rest.index(line)], line))
 
 
 def test_a_migration_wants_both_hosts_and_a_watched_guest_on_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +145,8 @@ def test_a_migration_wants_both_hosts_and_a_watched_guest_on_its_source(monkeypa
         "guest web trixie",
         "image xen-4.14",
         "image xen-4.20",
-        "snapshot xen-4.20",
         "snapshot xen-4.14",
+        "snapshot xen-4.20",
         "web on xen-4.14, watched",
     ]
 
@@ -168,9 +169,9 @@ def test_the_same_guest_is_frozen_once_for_each_thing_that_is_done_with_it(monke
         BootRequest(NEW, WEB),
     )
     assert [line for line in made if " on " in line] == [
+        "ntfs on xen-4.20, bench",
         "web on xen-4.14, as booted",
         "web on xen-4.14, watched",
-        "ntfs on xen-4.20, bench",
         "web on xen-4.20, as booted",
     ]
     assert made.count("guest web trixie") == 1
@@ -187,8 +188,8 @@ def test_a_bare_guest_wants_its_image_and_no_host(monkeypatch: pytest.MonkeyPatc
     assert made == [
         "guest ntfs forky",
         "guest ntfs trixie",
-        "ntfs trixie without a host",
         "ntfs forky without a host",
+        "ntfs trixie without a host",
     ]
 
 
@@ -222,3 +223,18 @@ def test_what_cannot_be_booted_is_left_to_its_cell_and_the_rest_is_made(monkeypa
         "web on xen-4.14, as booted",
         "web on xen-4.20, as booted",
     ]
+
+
+def test_a_run_hears_what_is_being_made_and_how_much_there_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int, str]] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "making":
+            told.append((event.fields["number"], event.fields["total"], event.fields["title"]))
+
+    unsubscribe = subscribe(hear)
+    ahead(monkeypatch, BootRequest(NEW, WEB))
+    unsubscribe()
+    assert sorted(number for number, _, _ in told) == [1, 2, 3, 4]
+    assert {total for _, total, _ in told} == {4}
+    assert sorted(title for _, _, title in told) == ["disk of web", "disk of xen-4.20", "web on xen-4.20", "xen-4.20"]
