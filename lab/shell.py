@@ -21,7 +21,7 @@ from lab.errors import DeadlineError, HostError
 from lab.process import Completed, last_line, run, spawn
 from lab.wait import pause, wait_until
 
-__all__ = ["AskingShell", "Shell", "SshNetwork", "SshShell", "Talk", "TalkingShell", "converse"]
+__all__ = ["AskingShell", "Shell", "SshNetwork", "SshShell", "Talk", "TalkingShell", "converse", "tell"]
 
 
 class Shell(Protocol):
@@ -93,7 +93,7 @@ class SshShell:
         deadline.check(argv[0])
         process = spawn(*self.network.argv(self.alias), "--", shlex.join(argv))
         try:
-            yield partial(_told, process, f"{self.alias}: {argv[0]}")
+            yield partial(tell, process, f"{self.alias}: {argv[0]}")
         finally:
             process.kill()
             process.communicate()
@@ -139,7 +139,13 @@ class SshShell:
             raise HostError(f"{self.alias}: {remote} cannot be reached: {last_line(done.stderr) or 'no reason given'}")
 
 
-def _told(process: subprocess.Popen[bytes], who: str, line: str, *, deadline: Deadline) -> str:
+def tell(process: subprocess.Popen[bytes], who: str, line: str, *, deadline: Deadline) -> str:
+    """Tell a program that was started with pipes a line, and hear its answer; ``who`` it is, for errors.
+
+    Raises:
+        HostError: it ended instead of answering; its last words are in the message.
+        DeadlineError: it did not answer in time.
+    """
     assert process.stdin is not None  # noqa: S101 - it was started with pipes
     assert process.stdout is not None  # noqa: S101 - likewise
     answer = bytearray()

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 
+from lab.clock import CLOCK, sight_clock
 from lab.deadline import Deadline
 from lab.errors import GuestError
-from lab.shell import Shell
+from lab.shell import Shell, TalkingShell
 
-__all__ = ["Observation", "clock_offset", "observe", "start_sentinel", "write_keepsake"]
+__all__ = ["Observation", "observe", "start_sentinel", "write_keepsake"]
 
 _KEEPSAKE = "/var/tmp/lab-keepsake"  # noqa: S108 - inside a guest that has no other users
 _COPY = "/run/lab-keepsake"
 _SENTINEL = "/run/lab-sentinel"
-
-_CLOCK_QUESTIONS = 3
-_SURE = 0.25
-"""Seconds of error that are small enough not to ask again."""
 
 _ASKED = ("boot_id", "uptime", "release", "machine", "bits", "modules", "sentinel", "clocksource", "keepsake")
 """What the script prints before the log, each on a line of its own. Some may be empty."""
@@ -26,15 +22,20 @@ _ASKED = ("boot_id", "uptime", "release", "machine", "bits", "modules", "sentine
 _NUMBERS = ("uptime", "bits")
 
 _SCRIPT = rf"""
-echo boot_id=$(cat /proc/sys/kernel/random/boot_id)
-echo uptime=$(cut -d' ' -f1 /proc/uptime)
+read -r boot_id < /proc/sys/kernel/random/boot_id
+read -r uptime _ < /proc/uptime
+read -r clocksource < /sys/devices/system/clocksource/clocksource0/current_clocksource
+echo boot_id=$boot_id
+echo uptime=$uptime
+echo clocksource=$clocksource
 echo release=$(uname -r)
 echo machine=$(uname -m)
 echo bits=$(getconf LONG_BIT)
-echo modules=$(cut -d' ' -f1 /proc/modules | sort | tr '\n' ' ')
+modules=
+while read -r name _; do modules="$modules $name"; done < /proc/modules
+echo modules=$modules
 pid=$(cat {_SENTINEL} 2>/dev/null)
 echo sentinel=$pid/$(sed -n 's/.*) [^ZX] //p' /proc/${{pid:-none}}/stat 2>/dev/null | cut -d' ' -f19)
-echo clocksource=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
 """
 _FROM_DISK = rf"""
 sync
@@ -74,7 +75,7 @@ class Observation:
     kernel_log: tuple[str, ...]
 
 
-def observe(shell: Shell, *, disk: bool = True, deadline: Deadline) -> Observation:
+def observe(shell: TalkingShell, *, disk: bool = True, deadline: Deadline) -> Observation:
     """Look inside a guest. ``keepsake`` is read past the page cache (open(2), O_DIRECT): it comes from the disk.
 
     Without ``disk``, nothing is asked that a disk which does not answer would keep from coming; there is no keepsake.
@@ -83,7 +84,8 @@ def observe(shell: Shell, *, disk: bool = True, deadline: Deadline) -> Observati
         CommandError: the guest could not run the script.
         GuestError: its answer is cut short, or no answer to what was asked.
     """
-    offset, error = clock_offset(shell, deadline=deadline)
+    with shell.talk("sh", "-c", CLOCK, deadline=deadline) as talk:
+        clock = sight_clock(talk, deadline=deadline)
     script = _SCRIPT + (_FROM_DISK if disk else _FROM_NO_DISK) + _LOG
     said = shell.run("sh", "-c", script, deadline=deadline).check().stdout.decode("utf-8", "backslashreplace")
     head, marker, log = said.partition("kernel_log=\n")
@@ -104,38 +106,11 @@ def observe(shell: Shell, *, disk: bool = True, deadline: Deadline) -> Observati
         modules=frozenset(fields["modules"].split()),
         sentinel=fields["sentinel"],
         clocksource=fields["clocksource"],
-        clock_offset=offset,
-        clock_error=error,
+        clock_offset=clock.ahead,
+        clock_error=clock.error,
         keepsake=fields["keepsake"],
         kernel_log=tuple(log.splitlines()),
     )
-
-
-def clock_offset(shell: Shell, *, deadline: Deadline) -> tuple[float, float]:
-    """How far the wall clock over there is ahead of ours, in seconds, and how well that is known.
-
-    Each answer was true at some moment between question and answer; the middle is wrong by half of that at most. The
-    best of a few is taken, since a busy machine may take seconds over one.
-
-    Raises:
-        CommandError: the guest has no `date`.
-        GuestError: it says something else than the time.
-    """
-    best = _clock_offset(shell, deadline)
-    for _ in range(_CLOCK_QUESTIONS - 1):
-        if best[1] <= _SURE:
-            break
-        best = min(best, _clock_offset(shell, deadline), key=lambda answer: answer[1])
-    return best
-
-
-def _clock_offset(shell: Shell, deadline: Deadline) -> tuple[float, float]:
-    asked = time.time()
-    theirs = shell.run("date", "+%s.%N", deadline=deadline).check().text
-    error = (time.time() - asked) / 2
-    if not _is_number(theirs):
-        raise GuestError(f"the time over there is {theirs!r}, which is no number of seconds")
-    return float(theirs) - (asked + error), error
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,8 +16,9 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import GuestError
-from lab.guests.observation import Observation, clock_offset, observe, start_sentinel, write_keepsake
-from lab.process import CommandError, Completed, run
+from lab.guests.observation import Observation, observe, start_sentinel, write_keepsake
+from lab.process import CommandError, Completed, run, spawn
+from lab.shell import Talk, tell
 from lab.testing.shell import Answer, FakeShell
 from tests.unit.guests.observations import HEALTHY
 
@@ -40,7 +43,7 @@ def soon() -> Deadline:
 
 
 def look(said: str) -> Observation:
-    return observe(FakeShell({"date *": f"{time.time():.9f}", "sh -c *": said}), deadline=soon())
+    return observe(FakeShell({"told now": f"{time.time():.9f}", "sh -c *": said}), deadline=soon())
 
 
 def test_all_that_a_guest_says_is_understood() -> None:
@@ -77,7 +80,7 @@ def test_a_guest_with_an_empty_log_has_none() -> None:
 
 
 def test_a_guest_that_cannot_answer_is_an_error() -> None:
-    shell = FakeShell({"date *": "1.5", "sh -c *": Answer(1, stderr="dmesg: read kernel buffer failed\n")})
+    shell = FakeShell({"told now": "1.5", "sh -c *": Answer(1, stderr="dmesg: read kernel buffer failed\n")})
     with pytest.raises(CommandError, match=r"^sh: status 1: dmesg: read kernel buffer failed$"):
         observe(shell, deadline=soon())
 
@@ -102,26 +105,6 @@ def test_half_an_answer_is_an_error_that_says_what_is_missing(said: str, missing
     )
 
 
-@pytest.mark.parametrize("said", ["", "1700000000.%N"])
-def test_a_clock_that_says_no_time_is_an_error(said: str) -> None:
-    shell = FakeShell({"date *": said, "sh -c *": SAID})
-    with pytest.raises(GuestError) as caught:
-        observe(shell, deadline=soon())
-    assert str(caught.value) == f"the time over there is {said!r}, which is no number of seconds"
-
-
-@pytest.mark.parametrize("ahead", [0.0, 3.0, -3.0])
-def test_the_offset_of_a_clock_is_known_to_within_half_of_what_the_question_took(
-    monkeypatch: pytest.MonkeyPatch, ahead: float
-) -> None:
-    moments = iter([1000.0, 1003.0, 1000.0, 1000.8, 1000.0, 1002.0])  # asked, answered: the second is the best
-    monkeypatch.setattr("lab.guests.observation.time.time", lambda: next(moments))
-    # The guest looked at its clock some time in between.
-    offset, error = clock_offset(FakeShell({"date +%s.%N": f"{1000.1 + ahead:.9f}\n"}), deadline=soon())
-    assert error == pytest.approx(0.4)
-    assert abs(offset - ahead) <= error
-
-
 @dataclass(frozen=True)
 class LocalShell:
     """A shell on this machine in a guest's place: files lie in ``folder``, and nothing is done to the machine."""
@@ -140,6 +123,16 @@ class LocalShell:
         for old, new in changes.items():
             words = [word.replace(old, new) for word in words]
         return run(*words, deadline=deadline, stdin=stdin)
+
+    @contextmanager
+    def talk(self, *argv: str, deadline: Deadline) -> Iterator[Talk]:
+        deadline.check(argv[0])
+        process = spawn(*argv)
+        try:
+            yield partial(tell, process, argv[0])
+        finally:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
@@ -205,7 +198,7 @@ def test_of_a_disk_that_hangs_nothing_is_asked(here: LocalShell) -> None:
     write_keepsake(here, mib=1, deadline=soon())
     seen = observe(here, disk=False, deadline=soon())
     assert (seen.keepsake, seen.kernel_log) == ("", ("[ 1.0] a log",))
-    shell = FakeShell({"date *": "1700000000.0", "sh -c *": SAID})
+    shell = FakeShell({"told now": "1700000000.0", "sh -c *": SAID})
     for disk in (True, False):
         observe(shell, disk=disk, deadline=soon())
     asked = [words for words in shell.commands if words.startswith("sh ")]

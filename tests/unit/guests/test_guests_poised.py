@@ -161,7 +161,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         yield thing()
 
     monkeypatch.setattr("lab.guests.poised.resumed", made.resumed)
-    monkeypatch.setattr("lab.hosts.embedded.clock.time.time", lambda: 1795000000.5)
+    monkeypatch.setattr("lab.clock.time.time", lambda: 1795000000.5)
     monkeypatch.setattr("lab.guests.poised.save_memory", made.save_memory)
     monkeypatch.setattr("lab.guests.poised.obtain_guest_image", lambda *_, **__: given(lambda: made.image))
     monkeypatch.setattr("lab.guests.poised.obtain_snapshot", lambda *_, **__: given(lambda: made.under))

@@ -61,7 +61,7 @@ def _slow(seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question takes as long as the next of ``seconds``, the last of them from then on; our clock is at 0."""
     durations = itertools.chain(seconds, itertools.repeat(seconds[-1]))
     times = itertools.chain.from_iterable((-each / 2, each / 2) for each in durations)
-    monkeypatch.setattr("lab.hosts.embedded.clock.time.time", lambda: next(times))
+    monkeypatch.setattr("lab.clock.time.time", lambda: next(times))
 
 
 def test_a_clock_is_set_again_until_it_is_seen_to_be_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def _guest_shell(log: list[str], uptime: float) -> Noted:
         {
             _PATTERNS["start the agent"]: agent_says(10.0, 5),
             _PATTERNS["stop the agent"]: json.dumps({"schema": "lab.agent/1"}),
-            "date *": f"{_NOW:.9f}",
+            "told now": f"{_NOW:.9f}",
             "sh -c *modprobe * sh loop fuse": "live\nlive\n",
             "sh -c *modprobe * sh isofs": "live\n",
             _PATTERNS["look inside"]: said(uptime=uptime),
@@ -192,7 +192,7 @@ def _guest_shell(log: list[str], uptime: float) -> Noted:
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """A guest that waits on xen-4.14 to go to xen-4.20, live and without trouble."""
     log: list[str] = []
-    monkeypatch.setattr("lab.guests.observation.time", SimpleNamespace(time=lambda: _NOW))
+    monkeypatch.setattr("lab.clock.time", SimpleNamespace(time=lambda: _NOW))
     monkeypatch.setattr("lab.stage.travel.pause", lambda _seconds: log.append("lab: wait"))
     there, gone = traces_say(3), traces_say()
     hypervisors = [FakeHypervisor(uri=f"fake:///xen-{version}") for version in ("4.14", "4.20")]
