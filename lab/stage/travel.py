@@ -115,7 +115,8 @@ class Travel:
         with step("look after the move", guest=self.guest.name):
             meter_shell = self.target.shell
             if not self.watched:
-                start_agent(self.guest.shell, agent_config(self.target), deadline=deadline)
+                # Of a guest that was off nobody asks whether its memory is intact, and to fill it takes seconds.
+                start_agent(self.guest.shell, replace(agent_config(self.target), memory_mib=1), deadline=deadline)
                 start_meter(meter_shell, meter_config(self.guest), deadline=deadline)
             with beside(lambda: take_traces(self.source.shell, deadline=deadline)) as left_behind:
                 agent = _ask(lambda: self._ask_agent(deadline))
