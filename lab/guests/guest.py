@@ -31,7 +31,7 @@ from lab.hypervisor import (
 from lab.scenario.cell import GuestRequest
 from lab.shell import SshShell
 
-__all__ = ["Address", "Guest", "Held", "SilentGuestError", "domain_spec", "start_guest"]
+__all__ = ["Address", "Guest", "Held", "SilentGuestError", "domain_spec", "start_guest", "wants_shadow"]
 
 _NETWORK = "10.77.128"
 """Where guests live on the shared network 10.77.0.0/16."""
@@ -223,6 +223,15 @@ def _undo(what: str, action: Callable[[], None]) -> None:
         emit("undo failed", what=what, why=trouble.message)
 
 
+def wants_shadow(request: GuestRequest, host: Host) -> bool:
+    """Whether a guest gets shadow paging on ``host`` instead of what the CPU has for it (``hap`` off).
+
+    TCG marks a PAE guest's page directory pointers as accessed, where that bit is reserved: Xen finds no way through
+    them to the instruction that it is to emulate, and the guest spins for ever at its first CPUID.
+    """
+    return request.type == "pvh" and request.kernel.arch == "i386" and host.accelerator == "tcg"
+
+
 def domain_spec(  # noqa: PLR0913 - the parts of a guest
     name: str,
     request: GuestRequest,
@@ -254,9 +263,7 @@ def domain_spec(  # noqa: PLR0913 - the parts of a guest
         interfaces=(InterfaceSpec(address.mac, host.bridge),),
         # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
         tsc_native=pvh,
-        # TCG marks a PAE guest's page directory pointers as accessed, where that bit is reserved: Xen finds no way
-        # through them to the instruction that it is to emulate, and the guest spins for ever at its first CPUID.
-        hap=not (pvh and request.kernel.arch == "i386" and host.accelerator == "tcg"),
+        hap=not wants_shadow(request, host),
         tags=(("run", host.tag or "lab"),),
     )
 

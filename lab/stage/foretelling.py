@@ -8,7 +8,9 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.events import step
+from lab.guests.guest import wants_shadow
 from lab.guests.moving import Arrival
+from lab.hosts.host import Host
 from lab.matrix.model import HostFacts, Matrix, MatrixCell, RunFacts
 from lab.preflight import Answer, Move, Past, past_of, preflight_of
 from lab.scenario.cell import Cell, MigrationRequest
@@ -36,9 +38,9 @@ class Foreteller:
         there = Move(request.how, modules=frozenset(request.modules.load_after), brings=_BROUGHT)
         back = there
         if prepared.arrival is not None:
-            there = _as(there, prepared.arrival, prepared.guest.request.type)
+            there = _as(there, prepared.arrival, prepared.guest.request.type, prepared.target)
         if prepared.departure is not None and prepared.arrival is not None:
-            back = _as(back, prepared.departure, prepared.arrival.request.type)
+            back = _as(back, prepared.departure, prepared.arrival.request.type, prepared.source)
         with step("ask preflight", guest=prepared.guest.name):
             answer = preflight_of(
                 prepared.source,
@@ -61,7 +63,8 @@ class Foreteller:
         self.past += past_of(Matrix(RunFacts("this one", "", 0.0, "", "", "", hosts), (seen,)))
 
 
-def _as(move: Move, arrival: Arrival, was: str) -> Move:
-    """The same move, at the end of which the guest is another."""
+def _as(move: Move, arrival: Arrival, was: str, host: Host) -> Move:
+    """The same move, at the end of which the guest is another, on ``host``."""
     kind = arrival.request.type
-    return replace(move, kernel=arrival.image.boot.kernel.release, type=kind if kind != was else "")
+    release, shadow = arrival.image.boot.kernel.release, wants_shadow(arrival.request, host)
+    return replace(move, kernel=release, type=kind if kind != was else "", shadow=shadow)

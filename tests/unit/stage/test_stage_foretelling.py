@@ -63,6 +63,20 @@ def test_a_guest_that_becomes_another_is_asked_for_as_that(
     assert (call["back"].type, call["back"].kernel) == ("pv", release)
 
 
+def test_a_guest_that_gets_another_kernel_is_asked_for_with_the_paging_of_that(
+    pair: Pair, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    # Emulated hosts give a 32-bit kernel shadow paging, which a target may lack; the 64-bit one that it becomes is none.
+    old = replace(GUEST, type="pvh", kernel=replace(GUEST.kernel, arch="i386"))
+    new = replace(old, kernel=replace(old.kernel, arch="amd64"))
+    source, target = (replace(host, accelerator="tcg") for host in pair.hosts)
+    arrival, departure = Arrival(new, pair.guest.image), Arrival(old, pair.guest.image)
+    prepared = PreparedMove(pair.guest, source, target, arrival=arrival, departure=departure)
+    Foreteller().ask(replace(REQUEST, back=True), prepared, tmp_path, soon())
+    (call,) = asked
+    assert (call["there"].shadow, call["back"].shadow) == (False, True)
+
+
 def test_what_came_of_a_move_is_what_the_next_is_judged_by(
     pair: Pair, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
