@@ -66,7 +66,7 @@ def test_a_guest_that_becomes_another_is_asked_for_as_that(
 def test_a_guest_that_gets_another_kernel_is_asked_for_with_the_paging_of_that(
     pair: Pair, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    # Emulated hosts give a 32-bit kernel shadow paging, which a target may lack; the 64-bit one that it becomes is none.
+    # Emulated hosts give a 32-bit kernel shadow paging, which a target may lack; what it becomes there wants none.
     old = replace(GUEST, type="pvh", kernel=replace(GUEST.kernel, arch="i386"))
     new = replace(old, kernel=replace(old.kernel, arch="amd64"))
     source, target = (replace(host, accelerator="tcg") for host in pair.hosts)
