@@ -137,7 +137,8 @@ class _Weighing:
             self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), finding)
         own: tuple[Difference, ...] = ()
         if self._remounted():
-            own = diff(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen.manifest)
+            seen = self.seen.manifest
+            own = diff(lenient(self.expected.manifest, seen, self._touched, self._modes), seen)
             self.differences += [("driver", one) for one in own]
         testimony = self._testimony(before, own)
         self.differences += [*testimony.proven, *testimony.doubtful]
@@ -146,7 +147,7 @@ class _Weighing:
         if self.case.state is not State.DAMAGED:
             self.found += checker_checks(self.case.before, self.case.after)
         for check, finding in (
-            (flag_check(self.case.before, self.case.after), Finding.DAMAGED),
+            (flag_check(self.case.before, self.case.after, self.case.state), Finding.DAMAGED),
             (label_check(self.expected, self.case.after), Finding.WRONG_DATA),
         ):
             if check is not None:
@@ -157,6 +158,10 @@ class _Weighing:
     @property
     def _touched(self) -> frozenset[str]:
         return frozenset(self.expected.touched)
+
+    @property
+    def _modes(self) -> dict[str, int]:
+        return {path: node.mode for path, node in self.expected.touched.items() if node.mode is not None}
 
     def _add(self, check: Check, finding: Finding) -> None:
         self.found.append((check, finding))
@@ -182,6 +187,7 @@ class _Weighing:
             self.case.after.readings,
             self.case.before.readings,
             touched=self._touched,
+            modes=self._modes,
             accused=_ACCUSED.get(self.seen.kind, frozenset()),
             seen=own,
         )
