@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from lab.errors import LabError
 from lab.ntfs import ntfsck as ntfsck_module
 from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
 from lab.ntfs.difference import Difference, diff
-from lab.ntfs.inspection import Inspection
+from lab.ntfs.inspection import Inspection, inspect
 from lab.ntfs.judging.after import checker_checks, flag_check
 from lab.ntfs.judging.witnesses import Hearing, complemented, hear, lenient
 from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Times, digest
@@ -155,6 +156,23 @@ def test_the_read_only_bit_follows_the_mode_or_stays(before: int, mode: int | No
     modes = {} if mode is None else {"a": mode}
     found = diff(lenient(expected, seen, frozenset({"a"}), modes), seen)
     assert [one.what for one in found] == ([] if lawful else ["attributes"])
+
+
+def test_no_checker_meets_a_volume_that_a_reader_has_mounted(
+    built: Mapping[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ntfsck: "Refusing to change filesystem on read mounted device", which is no finding of the volume.
+    mounted = threading.Event()
+
+    def read_all(*_: object, **__: object) -> Readings:
+        mounted.set()
+        return Readings()
+
+    monkeypatch.setattr("lab.ntfs.inspection.read_all", read_all)
+    checker = Checker("picky", lambda: ("true",), lambda _: ("mounted",) if mounted.wait(0.2) else ())
+    seen = inspect(built["clean"].path, Deadline(30), readers=("ntfs-3g",), checkers=(checker,))
+    assert seen.reports["picky"].findings == ()
+    assert mounted.is_set()
 
 
 @pytest.mark.parametrize(
