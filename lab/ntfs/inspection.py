@@ -61,9 +61,10 @@ def inspect(
         DeadlineError: there is no time left.
     """
     names = tuple(readers)
+    # Before the readers, not beside them: one of them mounts the volume, and ntfsck declines what is mounted.
+    reports = {checker.name: checker.check(volume, deadline.at_most(each)) for checker in checkers}
     with beside(lambda: read_all(volume, deadline, names=names, each=each) if names else Readings()) as others:
         own = _own(volume, deadline.at_most(each))
-        reports = {checker.name: checker.check(volume, deadline.at_most(each)) for checker in checkers}
     readings = others() | own
     try:
         return Inspection(readings, reports, read_flags(volume), _label(volume))

@@ -9,6 +9,7 @@ from lab.ntfs.inspection import Inspection
 from lab.ntfs.judging.witnesses import Hearing
 from lab.ntfs.ondisk.volume_information import DIRTY
 from lab.ntfs.operations.expectation import Expectation
+from lab.ntfs.volumes.recipe import State
 from lab.verdict import Check, Finding, Outcome
 
 __all__ = ["checker_checks", "flag_check", "label_check", "reader_checks"]
@@ -49,12 +50,20 @@ def checker_checks(before: Inspection, after: Inspection) -> Iterator[tuple[Chec
         yield Check.that(f"checker:{name}", not found, expected="nothing new", observed=observed), Finding.DAMAGED
 
 
-def flag_check(before: Inspection, after: Inspection) -> Check | None:
-    """The dirty flag is as it was: a driver that sets it for its own time takes it back, and no other's."""
+_IN_DOUBT = frozenset({State.UNCLEAN_LOG, State.HIBERNATED, State.DAMAGED})
+"""States in which a driver that writes all the same does well to have the volume checked afterwards."""
+
+
+def flag_check(before: Inspection, after: Inspection, state: State) -> Check | None:
+    """The dirty flag is as it was: a driver that sets it for its own time takes it back, and no other's.
+
+    A volume that was in doubt before may be left dirty.
+    """
     if before.flags is None or after.flags is None:
         return None
     was, now = ("dirty" if flags & DIRTY else "clean" for flags in (before.flags, after.flags))
-    return Check.that("volume-flags", was == now, expected=was, observed=f"{now} ({after.flags:#06x})")
+    warned = state in _IN_DOUBT and now == "dirty"
+    return Check.that("volume-flags", warned or was == now, expected=was, observed=f"{now} ({after.flags:#06x})")
 
 
 def label_check(expected: Expectation, after: Inspection) -> Check | None:

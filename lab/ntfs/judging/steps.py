@@ -16,7 +16,6 @@ from lab.ntfs.naming import shown
 from lab.ntfs.observation import ReadError
 from lab.ntfs.operations.expectation import Expectation, Refusal
 from lab.ntfs.operations.node import Node
-from lab.ntfs.operations.step import UNSUPPORTED
 from lab.verdict import Check, Finding, Outcome
 
 __all__ = ["Fault", "Moment", "is_known_limit", "part_checks", "step_faults"]
@@ -106,7 +105,7 @@ def is_known_limit(error: ReadError) -> bool:
 
 
 def _of_refusal(refusal: Refusal, *, full: bool) -> Fault:
-    lacking = refusal.result.number in UNSUPPORTED
+    lacking = refusal.result.is_lack(refusal.step)
     # An alias is Windows' own; POSIX asks nobody to find a file by it.
     lacking = lacking or (refusal.step.do == "lookup" and refusal.result.number == errno.ENOENT)
     # ioctl(2): EINVAL is "op or argp is not valid", which is what FUSE programs say of any that they do not know.

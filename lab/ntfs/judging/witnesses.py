@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lab.ntfs.difference import Difference
 from lab.ntfs.manifest import Attachment, Entry, Feature, Kind, Manifest
@@ -13,6 +14,9 @@ __all__ = ["Hearing", "complemented", "hear", "lenient"]
 
 _OPEN_BITS = 0x20 | 0x200 | 0x2000
 """Archive, which a write may set or leave; sparse, which a hole may; not indexed, which a directory hands on or not."""
+
+_READ_ONLY, _WRITERS = 0x1, 0o222
+"""The attribute that means, to Linux, that no bit of these is in a file's mode."""
 
 _NOBODYS = frozenset({Kind.SYMLINK, Kind.JUNCTION, Kind.OTHER})
 
@@ -38,17 +42,19 @@ def hear(  # noqa: PLR0913 - before and after, by whom, and against whom
     earlier: Readings,
     *,
     touched: frozenset[str],
+    modes: Mapping[str, int] = MappingProxyType({}),
     accused: frozenset[str] = frozenset(),
     seen: Iterable[Difference] = (),
 ) -> Hearing:
     """Weigh what the readers say of a volume that should hold ``expected``.
 
-    What a reader said of an untouched path before the write too, it does not say against the write. ``accused`` readers
-    are of the driver's own make: they may confirm, and contradict nobody. ``seen`` is what the driver itself shows.
+    What a reader said of an untouched path before the write too, it does not say against the write. ``modes`` are those
+    that paths were given. ``accused`` readers are of the driver's own make: they may confirm, and contradict nobody.
+    ``seen`` is what the driver itself shows.
     """
     found: dict[str, dict[Key, Difference]] = {}
     for name, manifest in sorted(readings.manifests.items()):
-        said = verify(name, _for_outsiders(lenient(expected, manifest, touched)), manifest).wrong
+        said = verify(name, _for_outsiders(lenient(expected, manifest, touched, modes)), manifest).wrong
         standing = _standing(name, before, earlier)
         found[name] = {_key(one): one for one in said if one.path in touched or _key(one) not in standing}
     shown = {_key(one) for one in seen}
@@ -109,8 +115,13 @@ def _for_outsiders(expected: Manifest) -> Manifest:
     return replace(expected, entries=tuple(as_seen(entry) for entry in expected.entries))
 
 
-def lenient(expected: Manifest, observed: Manifest, touched: frozenset[str]) -> Manifest:
-    """``expected``, with the attributes that a write may change as they were seen, and what Linux adds of its own."""
+def lenient(
+    expected: Manifest, observed: Manifest, touched: frozenset[str], modes: Mapping[str, int] = MappingProxyType({})
+) -> Manifest:
+    """``expected``, with the attributes that a write may change as they were seen, and what Linux adds of its own.
+
+    Where ``modes`` has the mode that a path was given, a driver may keep in the attributes whether anybody may write.
+    """
 
     def as_seen(entry: Entry) -> Entry:
         seen = observed.by_path.get(entry.path)
@@ -119,9 +130,15 @@ def lenient(expected: Manifest, observed: Manifest, touched: frozenset[str]) -> 
         entry = replace(entry, eas=_with_unix_eas(entry.eas, seen.eas))
         if entry.attributes is None or seen.attributes is None:
             return entry
-        return replace(entry, attributes=entry.attributes & ~_OPEN_BITS | seen.attributes & _OPEN_BITS)
+        bits = _OPEN_BITS | (_READ_ONLY if _tells_the_mode(seen.attributes, modes.get(entry.path)) else 0)
+        return replace(entry, attributes=entry.attributes & ~bits | seen.attributes & bits)
 
     return replace(expected, entries=tuple(as_seen(entry) for entry in expected.entries))
+
+
+def _tells_the_mode(attributes: int, mode: int | None) -> bool:
+    """Whether the read-only bit is as drivers have it of that mode (ntfs3_setattr, ntfs_setattr)."""
+    return mode is not None and bool(attributes & _READ_ONLY) is not bool(mode & _WRITERS)
 
 
 _UNIX_EAS = frozenset({"$LXUID", "$LXGID", "$LXMOD", "$LXDEV"})

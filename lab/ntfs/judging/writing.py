@@ -138,7 +138,7 @@ class _Weighing:
             self._add(Check("hibernated", Outcome.FAIL, "not mounted for writing", _bytes(self.case)), finding)
         own: tuple[Difference, ...] = ()
         if self._remounted():
-            own = account(lenient(self.expected.manifest, self.seen.manifest, self._touched), self.seen)
+            own = account(lenient(self.expected.manifest, self.seen.manifest, self._touched, self._modes), self.seen)
             self.differences += [("driver", one) for one in own]
         testimony = self._testimony(before, own)
         self.differences += [*testimony.proven, *testimony.doubtful]
@@ -147,7 +147,7 @@ class _Weighing:
         if self.case.state is not State.DAMAGED:
             self.found += checker_checks(self.case.before, self.case.after)
         for check, finding in (
-            (flag_check(self.case.before, self.case.after), Finding.DAMAGED),
+            (flag_check(self.case.before, self.case.after, self.case.state), Finding.DAMAGED),
             (label_check(self.expected, self.case.after), Finding.WRONG_DATA),
         ):
             if check is not None:
@@ -162,6 +162,10 @@ class _Weighing:
     @property
     def _accused(self) -> frozenset[str]:
         return _ACCUSED.get(self.seen.kind, frozenset())
+
+    @property
+    def _modes(self) -> dict[str, int]:
+        return {path: node.mode for path, node in self.expected.touched.items() if node.mode is not None}
 
     def _add(self, check: Check, finding: Finding) -> None:
         self.found.append((check, finding))
@@ -187,6 +191,7 @@ class _Weighing:
             self.case.after.readings,
             self.case.before.readings,
             touched=self._touched,
+            modes=self._modes,
             accused=self._accused,
             seen=own,
         )

@@ -10,7 +10,7 @@ from lab.ntfs.manifest import Manifest
 from lab.ntfs.operations.model import Model
 from lab.ntfs.operations.node import Node
 from lab.ntfs.operations.source import Source
-from lab.ntfs.operations.step import UNSUPPORTED, Result, Step
+from lab.ntfs.operations.step import Result, Step
 
 __all__ = ["Expectation", "Refusal", "expect"]
 
@@ -70,7 +70,7 @@ def expect(
         if not result.done:
             refusals.append(Refusal(step, result, _concerns(step, refused)))
             refused.update(step.paths[:1] if step.do == "link" else step.paths)
-            model.fail(step, halfway=result.number not in UNSUPPORTED)
+            model.fail(step, halfway=not result.is_lack(step))
             continue
         try:
             value = model.do(step)

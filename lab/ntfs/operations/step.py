@@ -21,6 +21,10 @@ UNSUPPORTED = NOT_SUPPORTED | {errno.ENOTTY, errno.EPERM, errno.EXDEV, errno.EML
 """A driver that says so lacks the feature, and must have left everything as it was. EPERM is what POSIX has for
 link(2), symlink(2) and mknod(2) on file systems without such things; the probe itself may do all, being root."""
 
+_OF_ATTRIBUTES = frozenset({errno.ERANGE})
+"""Says of an attribute that it is too long. Of a file it says nothing that POSIX knows, least of all that to unlink or
+rename it is not supported."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -70,6 +74,10 @@ class Result:
 
     def __str__(self) -> str:
         return "done" if self.done else f"{errno.errorcode.get(self.number, str(self.number))}: {self.text}"
+
+    def is_lack(self, step: Step) -> bool:
+        """Whether it says of ``step`` that the driver lacks the feature."""
+        return self.number in (UNSUPPORTED if "xattr" in step.do else UNSUPPORTED - _OF_ATTRIBUTES)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Result:

@@ -21,7 +21,7 @@ from lab.ntfs.operations.everything import ORDER
 from lab.ntfs.operations.lznt1 import unpack
 from lab.ntfs.operations.model import _DO
 from lab.ntfs.operations.plan import MOST_BYTES, MOST_STEPS, Plan
-from lab.ntfs.operations.step import UNSUPPORTED
+from lab.ntfs.operations.step import UNSUPPORTED, Result, Step
 from lab.ntfs.operations.stored_reading import read_stored
 from lab.ntfs.readers import verify
 from lab.ntfs.volumes import Volume, recipes
@@ -279,6 +279,23 @@ def test_lznt1_repeats() -> None:
     # A literal, then 4095 - 1 bytes from one byte back: displacement 12 bits wide becomes narrower as the chunk grows.
     packed = bytes.fromhex("04b0") + bytes([0b10]) + b"a" + (0x0FFC).to_bytes(2, "little") + bytes([0])
     assert unpack(packed, 4096)[:4095] == b"a" * 4095
+
+
+@pytest.mark.parametrize(
+    ("do", "number", "lack"),
+    [
+        ("unlink", errno.EOPNOTSUPP, True),
+        ("unlink", errno.EIO, False),
+        # The one says that an attribute is too long, the other says nothing of the kind: nobody asked how long it is.
+        ("setxattr", errno.ERANGE, True),
+        ("unlink", errno.ERANGE, False),
+        ("rename", errno.ERANGE, False),
+        ("rename", errno.ENAMETOOLONG, True),
+    ],
+)
+def test_whether_a_refusal_is_a_lack_depends_on_what_was_refused(do: str, number: int, lack: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    step = Step(do, "star*", "delete/resident", {"to": "other"} if do == "rename" else {})
+    assert Result(number, "refused").is_lack(step) is lack
 
 
 def test_errors_that_mean_a_lack_are_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from lab.errors import LabError
 from lab.ntfs import ntfsck as ntfsck_module
 from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
 from lab.ntfs.difference import Difference, diff
-from lab.ntfs.inspection import Inspection
-from lab.ntfs.judging.after import checker_checks
+from lab.ntfs.inspection import Inspection, inspect
+from lab.ntfs.judging.after import checker_checks, flag_check
 from lab.ntfs.judging.witnesses import Hearing, complemented, hear, lenient
 from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Kind, Manifest, Times, digest
 from lab.ntfs.ntfsck import found_by_ntfsck, ntfsck
+from lab.ntfs.ondisk.volume_information import DIRTY
 from lab.ntfs.readers import Readings
-from lab.ntfs.volumes import Volume
+from lab.ntfs.volumes import State, Volume
 from lab.process import Completed
 from lab.verdict import Finding, Outcome
 
@@ -135,6 +137,59 @@ def test_a_write_may_set_the_archive_bit_and_no_other() -> None:
     assert lenient(TRUTH, seen, both).by_path["a"].attributes == 0
     assert lenient(TRUTH, seen, both).by_path["b"].attributes == 0
     assert lenient(TRUTH, seen, frozenset()) == TRUTH
+
+
+@pytest.mark.parametrize(
+    ("before", "mode", "after", "lawful"),
+    [
+        (0x20, 0o444, 0x21, True),
+        (0x20, 0o444, 0x20, True),
+        (0x21, 0o644, 0x20, True),
+        (0x21, 0o644, 0x21, True),
+        (0x20, 0o644, 0x21, False),
+        (0x21, 0o444, 0x20, False),
+        (0x21, None, 0x20, False),
+    ],
+)
+def test_the_read_only_bit_follows_the_mode_or_stays(before: int, mode: int | None, after: int, lawful: bool) -> None:  # noqa: FBT001 - a column of the table
+    expected, seen = (Manifest((replace(FILE, attributes=bits),)) for bits in (before, after))
+    modes = {} if mode is None else {"a": mode}
+    found = diff(lenient(expected, seen, frozenset({"a"}), modes), seen)
+    assert [one.what for one in found] == ([] if lawful else ["attributes"])
+
+
+def test_no_checker_meets_a_volume_that_a_reader_has_mounted(
+    built: Mapping[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ntfsck: "Refusing to change filesystem on read mounted device", which is no finding of the volume.
+    mounted = threading.Event()
+
+    def read_all(*_: object, **__: object) -> Readings:
+        mounted.set()
+        return Readings()
+
+    monkeypatch.setattr("lab.ntfs.inspection.read_all", read_all)
+    checker = Checker("picky", lambda: ("true",), lambda _: ("mounted",) if mounted.wait(0.2) else ())
+    seen = inspect(built["clean"].path, Deadline(30), readers=("ntfs-3g",), checkers=(checker,))
+    assert seen.reports["picky"].findings == ()
+    assert mounted.is_set()
+
+
+@pytest.mark.parametrize(
+    ("state", "was", "now", "outcome"),
+    [
+        (State.CLEAN, 0, DIRTY, Outcome.FAIL),
+        (State.DIRTY, DIRTY, 0, Outcome.FAIL),
+        (State.UNCLEAN_LOG, 0, DIRTY, Outcome.PASS),
+        (State.UNCLEAN_LOG, 0, 0, Outcome.PASS),
+        (State.HIBERNATED, 0, DIRTY, Outcome.PASS),
+        (State.DAMAGED, DIRTY, 0, Outcome.FAIL),
+    ],
+)
+def test_a_volume_that_was_in_doubt_may_be_left_dirty(state: State, was: int, now: int, outcome: Outcome) -> None:
+    check = flag_check(Inspection(flags=was), Inspection(flags=now), state)
+    assert check is not None
+    assert check.outcome is outcome
 
 
 def test_unix_owner_and_mode_are_the_drivers_own_affair_and_other_attributes_are_not() -> None:
