@@ -1,5 +1,5 @@
-"""The schema of a scenario file: its keys, their defaults, what they mean. It and the schema of hosts files are all that
-imports pydantic.
+"""The schema of a scenario file: its keys, their defaults, what they mean. It and the schema of hosts files are all
+that imports pydantic.
 
 Strict and closed: no coercion (``4.10`` is not ``"4.10"``), no unknown key. Where a scalar is expected a list makes an
 axis, so every field that may vary is held as a tuple.

@@ -43,7 +43,7 @@ _UNDO_SECONDS = 20.0
 
 # The bridge may have an address there already, of the user's own or of another run's: it stays theirs.
 _ADDRESS = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 bridge=$1 address=$2 note=$3
 ip -o -4 addr show dev "$bridge" | grep -qE ' inet 10\.77\.' && exit 0
 echo "$bridge $address" > "$note"
@@ -51,7 +51,7 @@ ip addr add "$address" dev "$bridge"
 """
 
 _NO_ADDRESS = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 [ -f "$1" ] && read -r bridge address < "$1" && ip addr del "$address" dev "$bridge"; rm -f "$1"
 """
 

@@ -33,7 +33,7 @@ _UNDO_SECONDS = 20.0
 # A device is free while the kernel shows no pid for it; somebody else may take it just before we do, which nbd-client
 # says. Its words go to a file: where it stays as a daemon, a pipe would never end.
 _ATTACH = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 socket=$1 link=$2 sector=$3 readonly=$4
 [ -d /sys/block/nbd0 ] || modprobe nbd || exit 1
 said="every device of /dev/nbd* is taken; more with nbds_max= of the module nbd"
@@ -56,7 +56,7 @@ exit 1
 
 # Also where only half of it is there.
 _DETACH = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 socket=$1 link=$2
 device=$(readlink "$link") && rm -f "$link"
 if [ -n "$device" ]; then

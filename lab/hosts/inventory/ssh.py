@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import HostError
-from lab.process import last_line, run
+from lab.process import Completed, last_line, run
 from lab.scenario.inventory import ListedHost
 from lab.shell import SshNetwork, SshShell
 
-__all__ = ["UserSsh", "connected", "destination", "plain_words", "ssh_words"]
+__all__ = ["OneShot", "UserSsh", "connected", "destination", "plain_words", "ssh_words"]
 
 _CONNECT_SECONDS = 60.0
 """A login takes a real machine a second, and an emulated one that is busy half a minute."""
@@ -55,6 +55,37 @@ _OPTIONS = (
     "ServerAliveCountMax=3",
     "StreamLocalBindUnlink=yes",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """A :class:`lab.shell.Shell` on a host that logs in for each command."""
+
+    host: ListedHost
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The ssh command as somebody would type it."""
+        return plain_words(self.host)
+
+    def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        """Run a program there.
+
+        Raises:
+            HostError: ssh did not get there (it ended with 255, ssh(1)).
+            DeadlineError: it did not end in time.
+        """
+        done = run(*ssh_words(self.host), "--", shlex.join(argv), stdin=stdin, deadline=deadline)
+        if done.status == 255:
+            raise _unreached(self.host, last_line(done.stderr))
+        return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)
+
+
+def _unreached(host: ListedHost, said: str) -> HostError:
+    return HostError(
+        f"{host.name}: ssh does not get there: {said or 'no reason given'}",
+        hint=f"try it yourself: {shlex.join(plain_words(host))}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +143,7 @@ def _patience(host: ListedHost, folder: Path) -> Callable[[], None]:
         said = last_line((folder / f"{host.machine}.log").read_bytes())
         decided = any(words in said for words in _DECIDED)
         if decided or tries == _TRIES:
-            raise HostError(
-                f"{host.name}: ssh does not get there: {said or 'no reason given'}",
-                hint=f"try it yourself: {shlex.join(plain_words(host))}",
-            )
+            raise _unreached(host, said)
 
     return watch
 

@@ -30,7 +30,7 @@ _PACKAGES = {
 }
 
 SCRIPT = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 bridge=$1; shift
 echo "user $(id -u)"
 for program; do command -v "$program" >/dev/null && echo "program $program"; done

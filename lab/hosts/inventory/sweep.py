@@ -19,7 +19,7 @@ __all__ = ["Remains", "remains", "remove_remains"]
 
 # libvirt keeps the metadata of a domain as it was given (lab.hypervisor.domain_xml).
 _LOOK = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 for home in /run/lab/*/; do
   home=${home%/} && tag=${home##*/}
   [ -d "$home/disks" ] || [ -e "$home/alive" ] || continue
@@ -35,7 +35,7 @@ echo end
 """
 
 _REMOVE = r"""
-export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 home=/run/lab/$1; shift
 # Once more, now that it is about to go.
 [ -e "$home/alive" ] && ! flock -n "$home/alive" true && { echo "it lives again" >&2; exit 1; }
