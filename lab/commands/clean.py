@@ -165,7 +165,7 @@ def _print(done: _Cleaning, runs: Sequence[LiveRun]) -> None:
     lines += [f"alive, not touched: run {run}" for run in runs]
     freed = sum(thing.bytes for thing in done.removed)
     if done.removed:
-        lines.append(f"{_size(freed)} {'would be freed' if done.dry else 'freed'}")
+        lines += [f"{_size(freed)} {'would be freed' if done.dry else 'freed'}"] if freed else []
     elif not done.troubles:
         lines.append("nothing to remove")
     sys.stdout.write("".join(f"{plain(line)}\n" for line in lines))

@@ -17,7 +17,7 @@ import platform
 import select
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lab.deadline import Deadline
@@ -39,7 +39,11 @@ __all__ = ["ROOT", "inventory_host", "leased", "numbers_of", "own_address"]
 
 ROOT = "/run/lab"
 
-_UNDO_SECONDS = 20.0
+_TAKEN = 75
+"""With what flock is told to end where somebody else has the lock."""
+
+_UNDO_SECONDS = 120.0
+"""For each part. A host that is gone is known to be after half a minute; one that is slow must not keep anything."""
 
 # The bridge may have an address there already, of the user's own or of another run's: it stays theirs.
 _ADDRESS = r"""
@@ -55,8 +59,18 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 [ -f "$1" ] && read -r bridge address < "$1" && ip addr del "$address" dev "$bridge"; rm -f "$1"
 """
 
-# What a cell that ended before its time left running: the meter, which must be gone before the next one's starts.
+# What a cell left that ended before its time, or whose host was too slow to take it away in time: guests of this run,
+# and the meter, which must be gone before the next one's starts. Prints the guests that stay.
 _QUIET = r"""
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
+virsh -q -c xen:///system list --all --name | while read -r name; do
+  [ -n "$name" ] || continue
+  virsh -q -c xen:///system dumpxml "$name" 2>/dev/null |
+    grep -q "<lab:tag name=['\"]run['\"] value=['\"]$1['\"]" || continue
+  virsh -q -c xen:///system destroy "$name" >/dev/null 2>&1
+  virsh -q -c xen:///system undefine "$name" >/dev/null 2>&1
+  virsh -q -c xen:///system dominfo "$name" >/dev/null 2>&1 && echo "$name"
+done
 for line in /proc/[0-9]*/cmdline; do
   tr '\0' ' ' < "$line" 2>/dev/null | grep -q '^[^ ]*python3[^ ]* /run/lab-netmeter' || continue
   pid=${line#/proc/}; kill -9 "${pid%/cmdline}" 2>/dev/null
@@ -153,14 +167,39 @@ def leased(host: Host, *, deadline: Deadline) -> Iterator[None]:
 
 
 def _cleared(host: Host) -> None:
-    _there(host.shell, "meter", "sh", "-c", _QUIET)
+    """Leave the host as it was found. Of one that is gone there is nothing to be said.
+
+    Raises:
+        HostError: something stays on a host that is there.
+    """
     try:
         host.disks.watch()
-        host.clear(deadline=Deadline(_UNDO_SECONDS))
-    except LabError as trouble:
-        emit("undo failed", what=f"boot disks of {host.name}", why=trouble.message)
+    except HostError:
+        return
+    troubles = [trouble for trouble in (_try(_end_guests, host), _try(_let_go, host)) if trouble]
+    if troubles:
+        raise HostError(f"{host.name}: {'; '.join(troubles)}", hint="lab clean --hosts FILE, once the run has ended")
+
+
+def _end_guests(host: Host) -> None:
+    said = host.shell.run("sh", "-c", _QUIET, "sh", host.tag, deadline=Deadline(_UNDO_SECONDS)).text
+    if said:
+        raise HostError(f"guests stay: {', '.join(said.splitlines())}")
+
+
+def _let_go(host: Host) -> None:
+    host.clear(deadline=Deadline(_UNDO_SECONDS))
     if isinstance(host.disks, NbdShelf):
         host.disks.clear()
+
+
+def _try(action: Callable[[Host], None], host: Host) -> str:
+    """What went wrong; nothing if all went well."""
+    try:
+        action(host)
+    except LabError as trouble:
+        return trouble.message
+    return ""
 
 
 @contextmanager
@@ -179,7 +218,7 @@ def _held(  # noqa: PLR0913 - whose lock, where, and for how long it is tried
     """
     seconds = max(1, int(deadline.check(path)) - 5)
     wait = ("-w", str(seconds)) if patient else ("-n",)
-    script = 'mkdir -p "${1%/*}" && exec flock $3 "$1" sh -c \'echo "$1" > "$0"; echo held; exec cat\' "$1" "$2"'
+    script = 'mkdir -p "${1%/*}" && exec flock -E 75 $3 "$1" sh -c \'echo "$1" > "$0"; echo held; exec cat\' "$1" "$2"'
     command = shlex.join(("sh", "-c", script, "sh", path, me, " ".join(wait)))
     process = spawn(
         *shell.network.argv(shell.alias),
@@ -198,7 +237,7 @@ def _held(  # noqa: PLR0913 - whose lock, where, and for how long it is tried
         line = process.stdout.readline() if ready else b""
         if line.strip() != b"held":
             status = process.poll() if not ready else process.wait(10)
-            if status not in {None, 1}:
+            if status not in {None, _TAKEN}:
                 raise HostError(f"{shell.name}: {path} cannot be locked: {last_line(process.stderr.read())}")
             return False
         undo.push(life.pop_all())

@@ -28,27 +28,35 @@ from lab.wait import wait_until
 
 __all__ = ["Exports", "NbdShelf"]
 
-_UNDO_SECONDS = 20.0
+_UNDO_SECONDS = 60.0
 
-# A device is free while the kernel shows no pid for it; somebody else may take it just before we do, which nbd-client
-# says. Its words go to a file: where it stays as a daemon, a pipe would never end.
+# A device is free while the kernel shows no pid for it. Yet somebody else may take it just before we do, and whoever
+# merely has it open, such as udev looking at a new one, makes it "already in use" as well: so several are tried, and
+# tried again. The words of nbd-client go to a file: where it stays as a daemon, a pipe would never end.
 _ATTACH = r"""
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 socket=$1 link=$2 sector=$3 readonly=$4
-[ -d /sys/block/nbd0 ] || modprobe nbd || exit 1
+[ -d /sys/block/nbd0 ] || { modprobe nbd && udevadm settle -t 5; } || exit 1
 said="every device of /dev/nbd* is taken; more with nbds_max= of the module nbd"
-for place in /sys/block/nbd*; do
-  device=${place##*/}
-  case $device in *p*) continue ;; esac
-  [ -e "$place/pid" ] && continue
-  if nbd-client -unix "$socket" "/dev/$device" -block-size "$sector" $readonly >"$socket.log" 2>&1 </dev/null; then
-    ln -sfn "/dev/$device" "$link"
-    until [ "$(cat "$place/size")" -gt 0 ]; do sleep 0.05; done
-    rm -f "$socket.log"
-    exit 0
-  fi
-  said=$(tail -n 1 "$socket.log")
-  grep -qiE 'busy|in use|already|setup by another' "$socket.log" || break
+tries=0
+while [ $tries -lt 12 ]; do
+  before=$tries
+  for place in /sys/block/nbd*; do
+    device=${place##*/}
+    case $device in *p*) continue ;; esac
+    [ -e "$place/pid" ] && continue
+    [ $tries -lt 12 ] || break
+    tries=$((tries + 1))
+    if nbd-client -unix "$socket" "/dev/$device" -block-size "$sector" $readonly >"$socket.log" 2>&1 </dev/null; then
+      ln -sfn "/dev/$device" "$link"
+      until [ "$(cat "$place/size")" -gt 0 ]; do sleep 0.05; done
+      rm -f "$socket.log"
+      exit 0
+    fi
+    said="nbd-client: $(grep -vi '^exiting' "$socket.log" | tail -n 1)"
+  done
+  [ $tries -gt $before ] || break
+  sleep 0.2
 done
 echo "$said" >&2
 exit 1

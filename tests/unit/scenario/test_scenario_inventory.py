@@ -55,8 +55,10 @@ def test_every_mistake_is_told_at_once_with_its_place() -> None:
         "  c d: {ssh: h}\n"
     )
     assert complaints(text) == [
-        "hosts.yaml:2:12: hosts.a.ssh: '-oProxyCommand=x' is not a machine that ssh reaches, such as root@10.0.0.11 or"
-        " an alias of your ssh configuration",
+        (
+            "hosts.yaml:2:12: hosts.a.ssh: '-oProxyCommand=x' is not a machine that ssh reaches, such as"
+            " root@10.0.0.11 or an alias of your ssh configuration"
+        ),
         "hosts.yaml:2:30: hosts.a: unknown key 'brige'; did you mean 'bridge'?",
         "hosts.yaml:2:52: hosts.a.stand: 500 is not a stand, a whole number from 1 to 120",
         "hosts.yaml:3:3: hosts.b: key 'ssh' is missing",
