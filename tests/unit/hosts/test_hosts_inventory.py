@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -220,7 +219,7 @@ def shell(programs: Programs, tmp_path: Path) -> SshShell:
 
 
 @pytest.fixture
-def lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "ROOT", str(tmp_path / "lab"))
     monkeypatch.setattr(module, "_QUIET", "true")
     return tmp_path / "lab" / "lease"
