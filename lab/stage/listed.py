@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError, LabError, UsageError
@@ -72,6 +72,7 @@ class ListedHosts:
             try:
                 if listed.name in self._up:
                     self._up[listed.name].disks.watch()
+                    self._mend(listed.name, deadline)
                 else:
                     self._up[listed.name] = self._reach(listed.name, deadline)
             except (HostError, DeadlineError, OSError) as cause:
@@ -90,6 +91,14 @@ class ListedHosts:
             return self._stack.enter_context(enter)
         except DeadlineError as late:
             raise HostError(f"{name}: {late.message}") from late
+
+    def _mend(self, name: str, deadline: Deadline) -> None:
+        """A connection to libvirt of which a call was given up is of no more use; the next cell gets a new one."""
+        host = self._up[name]
+        if host.connection.broken is not None:
+            fresh = host.connection.reconnect(deadline.at_most(_REACH_SECONDS))
+            self._stack.callback(fresh.close)
+            self._up[name] = replace(host, connection=fresh)
 
     @contextmanager
     def leased(self, requests: Iterable[HostRequest], deadline: Deadline) -> Iterator[None]:

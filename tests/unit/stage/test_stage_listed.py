@@ -183,3 +183,13 @@ def test_guests_of_two_hosts_never_share_an_address(world: World) -> None:
     assert len(first) == 240
     assert {ip.rpartition(".")[0] for ip in first} == {"10.77.129"}
     assert {mac[:15] for mac in second} == {"00:16:3e:77:02:"}
+
+
+def test_a_connection_that_was_given_up_is_made_anew_for_the_next_cell(world: World) -> None:
+    first = world.pool.host(OLD, soon())
+    first.connection.close()
+    assert first.connection.broken
+    again = world.pool.host(OLD, soon())
+    assert again.connection.broken is None
+    assert again.mounted is first.mounted
+    assert world.pool.host(OLD, soon()) is again
