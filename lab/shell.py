@@ -124,7 +124,7 @@ class SshShell:
         if not done:
             raise HostError(
                 f"{self.name}: {remote} cannot be made there: {last_line(done.stderr) or 'no reason given'}",
-                hint="sshd_config(5) over there: AllowStreamLocalForwarding must be yes, and AllowTcpForwarding not no",
+                hint="sshd_config(5) over there: AllowStreamLocalForwarding must be yes",
             )
 
     def take_back(self, local: Path, remote: str, *, deadline: Deadline) -> None:

@@ -64,18 +64,16 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 _QUIET = r"""
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 virsh -q -c xen:///system list --all --name | while read -r name; do
-  [ -n "$name" ] || continue
+  case $name in ''|Domain-0) continue ;; esac
   virsh -q -c xen:///system dumpxml "$name" 2>/dev/null |
     grep -q "<lab:tag name=['\"]run['\"] value=['\"]$1['\"]" || continue
   virsh -q -c xen:///system destroy "$name" >/dev/null 2>&1
   virsh -q -c xen:///system undefine "$name" >/dev/null 2>&1
   virsh -q -c xen:///system dominfo "$name" >/dev/null 2>&1 && echo "$name"
 done
-for line in /proc/[0-9]*/cmdline; do
-  tr '\0' ' ' < "$line" 2>/dev/null | grep -q '^[^ ]*python3[^ ]* /run/lab-netmeter' || continue
-  pid=${line#/proc/}; kill -9 "${pid%/cmdline}" 2>/dev/null
-done
-rm -rf /run/lab-netmeter /run/lab-netmeter.py
+# One grep: two programs for each process of a host would be hundreds. The brackets keep it from finding itself.
+grep -lsaE '[/]run/lab-netmeter[.]py' /proc/[0-9]*/cmdline | cut -d/ -f3 | xargs -r kill -9 2>/dev/null
+meter=/run/lab-net && rm -rf "${meter}meter" "${meter}meter.py"
 """
 
 

@@ -64,7 +64,7 @@ class Survey:
     free_mib: int | None
     libvirt: str
     forwards: bool
-    """Whether sshd there lets sockets be forwarded; who does not say does."""
+    """Whether sshd there lets sockets and connections be forwarded; who does not say does."""
     consoles: bool
     """Whether xenconsoled keeps what guests say on their consoles."""
 
@@ -108,7 +108,12 @@ def parse(lines: list[str], bridge: str) -> Survey:
 
     libvirt, _, why = one("libvirt").partition(" ")
     free = one("free_memory")
-    forbidden = one("allowstreamlocalforwarding") in {"no", "local"} or one("disableforwarding") == "yes"
+    # Disks come by sockets of that machine (remote), guests are reached by TCP from it (local); sshd_config(5).
+    forbidden = (
+        one("allowstreamlocalforwarding") in {"no", "local"}
+        or one("allowtcpforwarding") in {"no", "remote"}
+        or one("disableforwarding") == "yes"
+    )
     return Survey(
         root=one("user") == "0",
         programs=frozenset(said.get("program", ())),
@@ -163,8 +168,10 @@ def _places(host: ListedHost, seen: Survey) -> Iterator[Lack]:
         advice = f"make {host.bridge}, or name another one: bridge: in the hosts file"
         yield Lack("bridge", f"no bridge {host.bridge}; {there}", advice=advice)
     if not seen.forwards:
-        advice = "AllowStreamLocalForwarding yes in its sshd_config, without DisableForwarding: disks come through ssh"
-        yield Lack("forwarding", "its sshd forwards no sockets", advice=advice)
+        advice = (
+            "AllowStreamLocalForwarding yes and AllowTcpForwarding yes in its sshd_config, without DisableForwarding"
+        )
+        yield Lack("forwarding", "its sshd does not forward what disks and guests' shells come through", advice=advice)
 
 
 def mending(ssh: Sequence[str], found: Sequence[Lack]) -> str:

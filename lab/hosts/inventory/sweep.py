@@ -27,7 +27,7 @@ for home in /run/lab/*/; do
   echo "dead $tag $(ls "$home/disks" 2>/dev/null | wc -l)"
 done
 timeout 30 virsh -q -c xen:///system list --all --name | while read -r name; do
-  [ -n "$name" ] || continue
+  case $name in ''|Domain-0) continue ;; esac
   virsh -q -c xen:///system dumpxml "$name" 2>/dev/null |
     sed -nE "s/.*<lab:tag name=['\"]run['\"] value=['\"]([0-9a-f]+)['\"].*/guest \1 $name/p"
 done
@@ -44,11 +44,10 @@ for name; do
   virsh -q -c xen:///system undefine "$name" >/dev/null 2>&1
   virsh -q -c xen:///system dominfo "$name" >/dev/null 2>&1 && { echo "guest $name stays" >&2; exit 1; }
 done
-for line in /proc/[0-9]*/cmdline; do
-  flock -n /run/lab/lease true 2>/dev/null || break
-  tr '\0' ' ' < "$line" 2>/dev/null | grep -q '^[^ ]*python3[^ ]* /run/lab-netmeter' || continue
-  pid=${line#/proc/}; kill -9 "${pid%/cmdline}" 2>/dev/null
-done
+if flock -n /run/lab/lease true 2>/dev/null; then
+  grep -lsaE '[/]run/lab-netmeter[.]py' /proc/[0-9]*/cmdline | cut -d/ -f3 | xargs -r kill -9 2>/dev/null
+  meter=/run/lab-net && rm -rf "${meter}meter" "${meter}meter.py"
+fi
 [ -d "$home" ] || exit 0
 grep " $home/" /proc/mounts | cut -d' ' -f2 | while read -r mounted; do umount "$mounted" || umount -l "$mounted"; done
 for link in "$home"/disks/*; do

@@ -160,7 +160,12 @@ def test_a_host_that_has_all() -> None:
         (
             ("allowstreamlocalforwarding yes",),
             "allowstreamlocalforwarding no\n",
-            ("forwarding", "its sshd forwards no sockets"),
+            ("forwarding", "its sshd does not forward what disks and guests' shells come through"),
+        ),
+        (
+            ("allowtcpforwarding yes",),
+            "allowtcpforwarding remote\n",
+            ("forwarding", "its sshd does not forward what disks and guests' shells come through"),
         ),
         (("free_memory 12000",), "free_memory 100\n", ("memory", "100 MiB free for guests")),
         (("user 0",), "user 1000\n", ("root", "ssh logs in as another user")),
