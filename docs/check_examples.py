@@ -15,6 +15,7 @@ import make_reference
 
 from lab.engine.names import known_names
 from lab.errors import ScenarioError
+from lab.scenario.inventory import parse_inventory
 from lab.scenario.load import parse
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,10 @@ def _check(language: str, block: str) -> Iterator[str]:
     match language:
         case "yaml":
             try:
-                parse(block, path="example", known=known_names())
+                if block.startswith("hosts:"):
+                    parse_inventory(block, path="example", folder=ROOT)
+                else:
+                    parse(block, path="example", known=known_names())
             except ScenarioError as wrong:
                 yield str(wrong)
         case "python":

@@ -27,7 +27,7 @@ from lab.checks.setback import CHECKS
 from lab.doctor import requirements
 from lab.ntfs import operations
 from lab.ntfs.volumes import hostile
-from lab.scenario import model
+from lab.scenario import inventory, model
 
 __all__ = ["PARTS", "application", "fill"]
 
@@ -42,6 +42,12 @@ _SHAPES: tuple[tuple[Any, str], ...] = (
     (model.Count, "whole number"),
     (model.Condition, "map: axis → value, or a list of values"),
     (model.Text, "text"),
+    (inventory.Ssh, "text"),
+    (inventory.Address, "address or name"),
+    (inventory.Bridge, "network interface"),
+    (inventory.File, "path"),
+    (inventory.Port, "whole number"),
+    (inventory.Stand, "whole number"),
     (str, "text"),
     (bool, "`true` or `false`"),
 )
@@ -74,6 +80,11 @@ def fill(text: str) -> str:
 def scenario() -> str:
     """A section a model, a row a key."""
     return "\n\n".join("\n".join(_model(*section)) for section in _SECTIONS)
+
+
+def hosts() -> str:
+    """A row a key of a host in a hosts file."""
+    return "\n".join(_model("A host", "Under `hosts:`, by its name.", inventory.HostShape))
 
 
 def _model(title: str, words: str, shape: type[model.Model]) -> Iterator[str]:
@@ -234,6 +245,7 @@ def ntfs_operations() -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "scenario": scenario,
+    "hosts": hosts,
     "commands": commands,
     "packages": packages,
     "invariants": invariants,

@@ -61,6 +61,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run NTFS cells on Xen guests or on bare QEMU guests, whatever their scenario says",
     )
     group.addoption("--lab-reports", metavar="DIR", help="where records of runs go (default: LAB_REPORTS or reports)")
+    group.addoption(
+        "--lab-hosts",
+        metavar="FILE",
+        help="your own Xen hosts, by the names that scenarios use (default: LAB_HOSTS)",
+    )
     group.addoption("--lab-known", metavar="FILE", help="accepted failures (default: scenarios/known.yaml if there)")
     group.addoption(
         "--lab-continue",
@@ -137,7 +142,7 @@ def pytest_lab_open_stage(settings: Settings, keep: bool) -> AbstractContextMana
 def lab_stage(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Stage]:
     """The hosts and guests of this session (of this worker, under xdist)."""
     from lab.engine.alarm import terminate_like_interrupt  # noqa: PLC0415 - only where there is a stage
-    from lab.engine.begin import settings_of  # noqa: PLC0415 - likewise
+    from lab.engine.configured import settings_of  # noqa: PLC0415 - likewise
 
     # Nobody can look inside one of several workers, which have no terminal either.
     keep = bool(pytestconfig.getoption("lab_keep")) and not hasattr(pytestconfig, "workerinput")

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -65,10 +65,19 @@ class TalkingShell(Shell, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SshShell:
-    """A shell on the machine that ``network`` knows as ``alias``; every command rides on one open connection."""
+    """A shell on the machine that ``network`` knows as ``alias``; every command rides on one open connection.
+
+    ``called`` is what it is called in messages, where that is not its alias.
+    """
 
     network: SshNetwork
     alias: str
+    called: str = field(default="", kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.called or self.alias
 
     def run(self, *argv: str, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run a program there.
@@ -79,7 +88,7 @@ class SshShell:
         """
         done = run(*self.network.argv(self.alias), "--", shlex.join(argv), stdin=stdin, deadline=deadline)
         if done.status == 255 and not self.network.alive(self.alias, deadline=deadline):
-            raise HostError(f"{self.alias}: connection lost: {last_line(done.stderr) or 'no reason given'}")
+            raise HostError(f"{self.name}: connection lost: {last_line(done.stderr) or 'no reason given'}")
         return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)
 
     @contextmanager
@@ -93,7 +102,7 @@ class SshShell:
         deadline.check(argv[0])
         process = spawn(*self.network.argv(self.alias), "--", shlex.join(argv))
         try:
-            yield partial(tell, process, f"{self.alias}: {argv[0]}")
+            yield partial(tell, process, f"{self.name}: {argv[0]}")
         finally:
             process.kill()
             process.communicate()
@@ -123,7 +132,7 @@ class SshShell:
             self.network.control(self.alias, "cancel", "-L", f"{local}:{where}", deadline=Deadline(5))
             local.unlink(missing_ok=True)
         if not answer and not self.network.alive(self.alias, deadline=deadline):
-            raise HostError(f"{self.alias}: connection lost")
+            raise HostError(f"{self.name}: connection lost")
         words = b"" if answer else f"nobody answers at {where}".encode()
         return Completed(("ask", where), 0 if answer else 1, answer, words, time.monotonic() - start)
 
@@ -136,7 +145,25 @@ class SshShell:
         """
         done = self.network.control(self.alias, "forward", "-L", f"{local}:{remote}", deadline=deadline)
         if not done:
-            raise HostError(f"{self.alias}: {remote} cannot be reached: {last_line(done.stderr) or 'no reason given'}")
+            raise HostError(f"{self.name}: {remote} cannot be reached: {last_line(done.stderr) or 'no reason given'}")
+
+    def lend(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        """The other way round: make the Unix socket ``local`` of this machine reachable over there, at the path
+        ``remote``, while the connection lasts or until :meth:`take_back`.
+
+        Raises:
+            HostError: there is no connection, or sshd over there allows no such thing.
+        """
+        done = self.network.control(self.alias, "forward", "-R", f"{remote}:{local}", deadline=deadline)
+        if not done:
+            raise HostError(
+                f"{self.name}: {remote} cannot be made there: {last_line(done.stderr) or 'no reason given'}",
+                hint="sshd_config(5) over there: AllowStreamLocalForwarding must be yes",
+            )
+
+    def take_back(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        """End :meth:`lend`. The socket's file stays over there; whoever no longer needs it removes it."""
+        self.network.control(self.alias, "cancel", "-R", f"{remote}:{local}", deadline=deadline)
 
 
 def tell(process: subprocess.Popen[bytes], who: str, line: str, *, deadline: Deadline) -> str:
@@ -199,11 +226,14 @@ class SshNetwork:
     key: Path
     known_host: str
     """The one known_hosts line, under the alias ``lab``: every machine of the lab has the same host key."""
+    jump: str = field(default="", kw_only=True)
+    """The command that goes through a machine which is none of this network's, as ProxyCommand of ssh_config(5)."""
 
     def add(self, alias: str, *, address: str, port: int = 22, through: str = "") -> None:
-        """Name a machine. ``through`` is the alias of the machine that reaches it."""
+        """Name a machine. ``through`` is the alias of the machine that reaches it; with a ``jump``, that goes there."""
         (self.folder / "known_hosts").write_text(self.known_host)
-        lines = [f"HostName {address}", f"Port {port}", *([f"ProxyJump {through}"] if through else [])]
+        way = f"ProxyCommand {self.jump}" if self.jump else f"ProxyJump {through}"
+        lines = [f"HostName {address}", f"Port {port}", *([way] if through else [])]
         (self.folder / f"{alias}.conf").write_text(f"Host {alias}\n" + "".join(f"  {line}\n" for line in lines))
         (self.folder / "config").write_text(
             f"Include {self.folder}/*.conf\nHost *\n  User root\n  IdentityFile {self.key}\n  IdentitiesOnly yes\n"
@@ -219,8 +249,8 @@ class SshNetwork:
 
     def control(self, alias: str, verb: str, *options: str, deadline: Deadline) -> Completed:
         """Speak to the master connection (ssh -O)."""
-        config = str(self.folder / "config")
-        return run("ssh", "-F", config, "-O", verb, *options, alias, deadline=deadline)
+        *ssh, name = self.argv(alias)
+        return run(*ssh, "-O", verb, *options, name, deadline=deadline)
 
     def alive(self, alias: str, *, deadline: Deadline) -> bool:
         """Whether the master connection is there."""

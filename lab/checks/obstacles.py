@@ -107,6 +107,9 @@ class _Withholding:
     shelf: DiskShelf
     serial: str
 
+    def path(self, serial: str) -> str:
+        return self.shelf.path(serial)
+
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
         if serial == self.serial:
             return ""

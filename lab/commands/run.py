@@ -20,13 +20,15 @@ from lab.engine.rootdir import root_of
 from lab.errors import LabError, UsageError
 from lab.hosts.run_folder import leftovers, sweep
 from lab.scenario.cell import MAX_ITERATIONS
+from lab.scenario.inventory import Inventory
 from lab.scenario.stages import Stage
 from lab.settings import Settings
 
 __all__ = ["register"]
 
 _EXAMPLE = """Examples: lab run scenarios/quick.lab.yaml | lab run -k live -n 2 | lab run -k live --iterations 30 \
-| lab run scenarios/ntfs --stage microvm | lab run --continue latest -k live | lab run scenarios -- --maxfail 3
+| lab run --hosts hosts.yaml mine.lab.yaml | lab run scenarios/ntfs --stage microvm \
+| lab run --continue latest -k live | lab run scenarios -- --maxfail 3
 
 Exit codes: 0 as expected, 1 product failure, 2 usage or scenario error, 3 lab trouble only."""
 _DEFAULT = "scenarios"
@@ -54,6 +56,9 @@ def run(  # noqa: PLR0913 - one parameter an option
             " cells without one are run; without PATHS, those of its scenario files.",
         ),
     ] = None,
+    hosts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own Xen hosts, by the names that scenarios use.")
+    ] = None,
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the record goes.")] = None,
     known: Annotated[Path | None, typer.Option(metavar="FILE", help="Accepted failures.")] = None,
     retries: Annotated[int | None, typer.Option(min=0, help="Tries more, when the lab was at fault.")] = None,
@@ -77,12 +82,14 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Run pytest on the scenarios, in this process."""
     if keep and workers > 1:
         raise UsageError("--keep is for one stage, and -n makes several", hint="leave out -n")
+    Inventory.of(hosts)  # its mistakes are told once, before anything begins
     call = call_of(context)
     earlier = _earlier(unfinished, reports)
     arguments = list(paths or (_files(earlier) if earlier else _default()))
     arguments += ["--lab-continue", str(earlier.folder)] if earlier else []
     arguments += ["-k", select] if select else []
     arguments += ["-n", str(workers)] if workers > 1 else []
+    arguments += ["--lab-hosts", str(hosts)] if hosts else []
     arguments += ["--lab-reports", str(reports)] if reports else []
     arguments += ["--lab-known", str(known)] if known else []
     arguments += ["--lab-retries", str(retries)] if retries is not None else []

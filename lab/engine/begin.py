@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from lab.deadline import Deadline
 from lab.engine import allure
 from lab.engine.alarm import terminate_like_interrupt
 from lab.engine.carried import Carried, carry, fingerprint_of
+from lab.engine.configured import settings_of
 from lab.engine.items import cells_in
 from lab.engine.run import LabRun
 from lab.engine.stash import CONTINUED, RUN
@@ -26,21 +26,13 @@ from lab.known import load as load_known
 from lab.process import run
 from lab.run_record import RecordError, RunRecord
 from lab.scenario.cell import Cell
-from lab.settings import Settings
 from lab.wait import wait_until
 
-__all__ = ["JUNIT", "begin", "join", "settings_of"]
+__all__ = ["JUNIT", "begin", "join"]
 
 JUNIT = "junit.xml"
 ALLURE = "allure-results"
 KNOWN = "scenarios/known.yaml"
-
-
-def settings_of(config: pytest.Config) -> Settings:
-    """The environment's settings with what the command line says instead."""
-    settings = Settings.from_environment()
-    reports = config.getoption("lab_reports")
-    return replace(settings, reports=Path(reports).absolute()) if reports else settings
 
 
 def begin(config: pytest.Config, cells: Sequence[Cell], *, session_id: str = "") -> LabRun:

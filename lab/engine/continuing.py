@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from lab.engine.begin import begin, settings_of
+from lab.engine.begin import begin
 from lab.engine.carried import Earlier
+from lab.engine.configured import settings_of
 from lab.engine.stash import CELL, CONTINUED, RUN
 from lab.errors import LabError
 

@@ -17,14 +17,15 @@ from _pytest._code.code import (
 )
 
 from lab.engine.attempt import Attempt, verdict_of
+from lab.engine.configured import settings_of
 from lab.engine.expectation import Answer, answer
-from lab.engine.names import known_names
+from lab.engine.names import known_with_hosts
 from lab.engine.stash import ATTEMPT, CELL, MISTAKEN, PLACE
 from lab.errors import LabError, ScenarioError
 from lab.report.sign import broken, words
 from lab.scenario.cell import Cell
 from lab.scenario.iterations import with_iterations
-from lab.scenario.load import load
+from lab.scenario.load import Known, load
 from lab.scenario.select import order
 from lab.scenario.stages import on_stage
 
@@ -60,7 +61,7 @@ class ScenarioFile(pytest.File):
             CollectError: the file holds mistakes; its text names them all.
         """
         try:
-            cells = _as_asked(load(self.path, root=self.config.rootpath, known=known_names()), self.config)
+            cells = _as_asked(load(self.path, root=self.config.rootpath, known=_known(self.config)), self.config)
         except ScenarioError as mistakes:
             self.config.stash[MISTAKEN] = True
             raise self.CollectError(str(mistakes)) from None
@@ -184,10 +185,15 @@ def cells_in(files: Iterable[str], config: pytest.Config) -> tuple[Cell, ...]:
     Raises:
         ScenarioError: a file cannot be read or holds mistakes.
     """
-    root = config.rootpath
+    root, known = config.rootpath, _known(config)
     return tuple(
-        cell for file in sorted(files) for cell in _as_asked(load(root / file, root=root, known=known_names()), config)
+        cell for file in sorted(files) for cell in _as_asked(load(root / file, root=root, known=known), config)
     )
+
+
+def _known(config: pytest.Config) -> Known:
+    """The names that scenario files may use in this session."""
+    return known_with_hosts(settings_of(config).hosts)
 
 
 def _as_asked(cells: Iterable[Cell], config: pytest.Config) -> tuple[Cell, ...]:

@@ -16,6 +16,7 @@ from lab.deadline import Deadline
 from lab.engine import allure
 from lab.engine.attempt import Attempt
 from lab.engine.carried import Carried
+from lab.engine.configured import accelerator_of, settings_of
 from lab.engine.expectation import Answer, answer
 from lab.engine.items import CellItem
 from lab.engine.stash import ATTEMPT, CONTINUED
@@ -23,6 +24,7 @@ from lab.errors import LabError
 from lab.known import Accepted, outlived
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.run_record import RunRecord, read_matrix
+from lab.scenario.inventory import Inventory
 from lab.staging import Stage
 from lab.verdict import Outcome, Verdict
 
@@ -63,10 +65,12 @@ class LabRun:
         Raises:
             Exit: what runs its hosts must not go on with the run that this one continues.
         """
+        cells = [item.cell for item in items if isinstance(item, CellItem)]
+        runs_them = accelerator_of(cells, stage, Inventory.of(settings_of(self.config).hosts))
         if CONTINUED in self.config.stash:
-            self.config.stash[CONTINUED].admit(stage.accelerator)
-        self.record.accelerator(stage.accelerator)
-        stage.plan([item.cell for item in items if isinstance(item, CellItem)], Deadline(PLAN_SECONDS))
+            self.config.stash[CONTINUED].admit(runs_them)
+        self.record.accelerator(runs_them)
+        stage.plan(cells, Deadline(PLAN_SECONDS))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -33,8 +33,8 @@ from lab.shell import SshShell
 
 __all__ = ["Address", "Guest", "Held", "SilentGuestError", "domain_spec", "start_guest", "wants_shadow"]
 
-_NETWORK = "10.77.128"
-"""Where guests live on the shared network 10.77.0.0/16."""
+_NETWORK, _GUESTS = "10.77", 128
+"""The shared network 10.77.0.0/16, and from where on in it guests live."""
 
 
 _ARRIVAL_SECONDS = 240.0
@@ -47,19 +47,22 @@ class SilentGuestError(GuestError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One guest's place on the network, unique in a stage."""
+    """One guest's place on the network, unique in a stage.
+
+    Above 255 are guests on hosts of the user's, which several runs may have on one wire: 256 numbers a host.
+    """
 
     number: int
 
     @property
     def ip(self) -> str:
         """Its address."""
-        return f"{_NETWORK}.{self.number}"
+        return f"{_NETWORK}.{_GUESTS + (self.number >> 8)}.{self.number & 255}"
 
     @property
     def mac(self) -> str:
         """00:16:3e is Xen's own prefix (docs/man/xl-network-configuration)."""
-        return f"00:16:3e:77:00:{self.number:02x}"
+        return f"00:16:3e:77:{self.number >> 8:02x}:{self.number & 255:02x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +74,13 @@ class Held:
     read_only: bool = False
     sector: int = 512
 
-    @property
-    def there(self) -> str:
-        """The device's path on an embedded host."""
-        return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{self.serial}"
-
     def plug(self, host: Host, deadline: Deadline) -> str:
         """Give it to a host; the device's path there."""
         return host.disks.plug(self.image, self.serial, read_only=self.read_only, sector=self.sector, deadline=deadline)
 
-    def spec(self, target: str) -> DiskSpec:
-        """What libvirt is told of it."""
-        return DiskSpec(self.there, target, readonly=self.read_only)
+    def spec(self, target: str, host: Host) -> DiskSpec:
+        """What the libvirt of ``host`` is told of it."""
+        return DiskSpec(host.disks.path(self.serial), target, readonly=self.read_only)
 
 
 @dataclass
@@ -112,14 +110,14 @@ class Guest:
         held = Held(image, f"{self.name[-11:]}-{target}-{uuid.uuid4().hex[:3]}", read_only, sector)
         held.plug(self.host, deadline)
         self.disks[target] = held
-        self.domain.attach(device_xml(held.spec(target), domain_type=self.request.type), deadline)
+        self.domain.attach(device_xml(held.spec(target, self.host), domain_type=self.request.type), deadline)
         return f"/dev/{target}"
 
     def detach(self, device: str, *, deadline: Deadline) -> None:
         """Pull what :meth:`attach` plugged."""
         target = device.removeprefix("/dev/")
         held = self.disks[target]
-        self.domain.detach(device_xml(held.spec(target), domain_type=self.request.type), deadline)
+        self.domain.detach(device_xml(held.spec(target, self.host), domain_type=self.request.type), deadline)
         self.host.disks.unplug(held.serial, deadline=deadline)
         del self.disks[target]
 
@@ -160,7 +158,7 @@ class Guest:
     def know_shell(self) -> None:
         """Know its shell without opening a connection, for whoever will hardly want it: each command opens its own."""
         self._here.close()
-        self.host.network.add(self.name, address=self.address.ip, through=self.host.name)
+        self.host.network.add(self.name, address=self.address.ip, through=self.host.shell.alias)
         self.shell = SshShell(self.host.network, self.name)
 
     def _reach(self, deadline: Deadline) -> None:
@@ -169,7 +167,7 @@ class Guest:
         self._await_port(deadline)
         alias = f"{self.name}"
         network = self.host.network
-        network.add(alias, address=self.address.ip, through=self.host.name)
+        network.add(alias, address=self.address.ip, through=self.host.shell.alias)
         self._here = ExitStack()
         self.shell = self._here.enter_context(network.connect(alias, deadline=deadline, watch=self.host.disks.watch))
 
@@ -247,7 +245,6 @@ def domain_spec(  # noqa: PLR0913 - the parts of a guest
 
     ``identity`` is the UUID of a guest that has one already.
     """
-    pvh = request.type == "pvh"
     return DomainSpec(
         name=name,
         uuid=identity or str(uuid.uuid4()),
@@ -261,8 +258,9 @@ def domain_spec(  # noqa: PLR0913 - the parts of a guest
         ),
         disks=tuple(disks),
         interfaces=(InterfaceSpec(address.mac, host.bridge),),
-        # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die.
-        tsc_native=pvh,
+        # Xen intercepts RDTSCP, and TCG gives no instruction length for it: the guest would die. Where Xen runs on
+        # hardware it is to do with the counter what it does for everybody.
+        tsc_native=request.type == "pvh" and host.accelerator != "hardware",
         hap=not wants_shadow(request, host),
         tags=(("run", host.tag or "lab"),),
     )
@@ -299,7 +297,7 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
             for each in held.values():
                 each.plug(host, deadline)
                 unplugging.callback(_unplug, host, each.serial)
-            disks = [each.spec(target) for target, each in held.items()]
+            disks = [each.spec(target, host) for target, each in held.items()]
             boot = host.mount(image.boot.disk, image.boot.key, deadline=deadline)
             spec = domain_spec(name, request, address, boot=boot, init=image.init, disks=disks, host=host)
             xml = domain_xml(spec)

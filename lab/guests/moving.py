@@ -101,7 +101,7 @@ def _saved(guest: Guest, target: Host, arrival: Arrival, deadline: Deadline) -> 
         undo.callback(
             _quietly, f"unplug {memory.serial}", partial(target.disks.unplug, memory.serial, deadline=deadline)
         )
-        target.connection.restore(memory.there, None, deadline)
+        target.connection.restore(target.disks.path(memory.serial), None, deadline)
         seconds = time.monotonic() - start
         # What was restored is gone for good once it stops, unless it is defined as well.
         domain = target.connection.define(_definition(guest, target, arrival, deadline, old.uuid), deadline)
@@ -156,7 +156,7 @@ WAYS: dict[str, Callable[[Guest, Host, Arrival, Deadline], tuple[Domain, float]]
 
 def _definition(guest: Guest, target: Host, arrival: Arrival, deadline: Deadline, identity: str) -> str:
     boot = target.mount(arrival.image.boot.disk, arrival.image.boot.key, deadline=deadline)
-    disks = [held.spec(name) for name, held in sorted(guest.disks.items())]
+    disks = [held.spec(name, target) for name, held in sorted(guest.disks.items())]
     init = arrival.image.init
     guest.spec = domain_spec(
         guest.name, arrival.request, guest.address, boot=boot, init=init, disks=disks, host=target, identity=identity

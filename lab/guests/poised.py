@@ -286,7 +286,7 @@ def _return(
         poised.address,
         boot=host.mount(boot.disk, boot.key, deadline=deadline),
         init=poised.image.init,
-        disks=[held.spec(target) for target, held in sorted(disks.items())],
+        disks=[held.spec(target, host) for target, held in sorted(disks.items())],
         host=host,
         identity=domain.uuid,
     )

@@ -17,8 +17,12 @@ __all__ = ["DiskShelf", "Host", "Rig", "Throttle"]
 class DiskShelf(Protocol):
     """How an image file of this machine becomes a block device of a host."""
 
+    def path(self, serial: str) -> str:
+        """Where the host has, or would have, the device: on every host that a guest may move between the same path."""
+        ...
+
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
-        """The device's path on the host. Plugged already, by a move that failed, it is plugged."""
+        """The device's :meth:`path` on the host. Plugged already, by a move that failed, it is plugged."""
         ...
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
@@ -67,8 +71,9 @@ class Host:
     rig: Rig | None = None
     """Its machine, if that is the lab's own."""
     accelerator: str = "hardware"
-    tsc_native: bool = True
     tag: str = ""
+    folder: str = "/run/lab"
+    """Where on the host :meth:`mount` mounts."""
     mounted: set[str] = field(default_factory=set)
     """Keys of the images that :meth:`mount` has mounted."""
 
@@ -80,12 +85,19 @@ class Host:
     def mount(self, image: Path, key: str, *, deadline: Deadline) -> str:
         """The folder on the host where the file system in ``image`` is mounted read-only; mounted once per ``key``.
 
-        It stays there: an embedded host forgets it when it goes.
+        It stays there: an embedded host forgets it when it goes, and one of the user's is cleared (:meth:`clear`).
         """
-        folder = f"/run/lab/{key}"
+        folder = f"{self.folder}/{key}"
         if key not in self.mounted:
             device = self.disks.plug(image, key, read_only=True, sector=512, deadline=deadline)
             self.shell.run("mkdir", "-p", folder, deadline=deadline).check()
             self.shell.run("mount", "-o", "ro,noload", device, folder, deadline=deadline).check()
             self.mounted.add(key)
         return folder
+
+    def clear(self, *, deadline: Deadline) -> None:
+        """Unmount what :meth:`mount` has mounted, and unplug it."""
+        for key in sorted(self.mounted):
+            self.shell.run("umount", f"{self.folder}/{key}", deadline=deadline).check()
+            self.mounted.discard(key)
+            self.disks.unplug(key, deadline=deadline)

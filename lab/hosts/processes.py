@@ -16,7 +16,7 @@ from lab.wait import wait_until
 
 __all__ = ["Process", "end", "naming", "processes"]
 
-STAYING = frozenset({"qemu-system-x86_64", "ssh", "vde_switch"})
+STAYING = frozenset({"qemu-system-x86_64", "qemu-nbd", "ssh", "vde_switch"})
 """What a run keeps running as long as it lives."""
 
 PASSING = frozenset({"qemu-img", "mmdebstrap", "mke2fs", "mkntfs", "ntfs-3g", "cpio", "cp", "zstd"})

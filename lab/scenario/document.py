@@ -83,8 +83,14 @@ class Node:
         return None
 
 
-def read(text: str, mistakes: Mistakes) -> list[Node]:
-    """One tree for each document of ``text``, each of them a map. What is not goes to ``mistakes``; it never raises."""
+_FORM = "a scenario is a map that begins with `scenario: what it is about`"
+
+
+def read(text: str, mistakes: Mistakes, *, form: str = _FORM) -> list[Node]:
+    """One tree for each document of ``text``, each of them a map. What is not goes to ``mistakes``; it never raises.
+
+    ``form`` is what a document should be, in words.
+    """
     trees = []
     for root in _compose(text, mistakes):
         tree = _Unfolding(mistakes).node(root, _mark(root), ())
@@ -92,9 +98,9 @@ def read(text: str, mistakes: Mistakes) -> list[Node]:
             trees.append(tree)
         else:
             said = "an empty document" if tree.value is None else "no map"
-            mistakes.add(tree.mark, f"{said}; a scenario is a map that begins with `scenario: what it is about`")
+            mistakes.add(tree.mark, f"{said}; {form}")
     if not trees and not mistakes:
-        mistakes.add(Mark(1, 1), "an empty file; a scenario is a map that begins with `scenario: what it is about`")
+        mistakes.add(Mark(1, 1), f"an empty file; {form}")
     return trees
 
 

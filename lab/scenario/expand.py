@@ -119,6 +119,8 @@ def _check_roles(understood: Understood, mistakes: Mistakes) -> None:
         return
     if missing and len(scenario.hosts) < len(_ROLES):
         mistakes.add(hosts.key, f"hosts: no {' and no '.join(missing)}; a migration goes from source to target")
+    elif not missing and bool(scenario.hosts["source"].inventory) is not bool(scenario.hosts["target"].inventory):
+        mistakes.add(hosts.key, "hosts: one is embedded and the other of the inventory; no network joins these two")
     elif not missing and next(candidates(scenario), None) is None:
         mistakes.add(
             hosts.key, "hosts: source and target are the same host everywhere; a guest must move to another one"

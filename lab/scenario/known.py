@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 from lab.scenario.document import Node
 from lab.scenario.mistake import Mistakes, suggest
-from lab.scenario.model import NtfsScenario
+from lab.scenario.model import GuestScenario, NtfsScenario
 
-__all__ = ["Known", "fits", "settle"]
+__all__ = ["Known", "check_hosts", "fits", "settle"]
 
 _WILD = frozenset("*?")
 
@@ -23,6 +23,24 @@ class Known:
     drivers: frozenset[str]
     volumes: frozenset[str]
     operations: frozenset[str]
+    hosts: frozenset[str] | None = None
+    """Names in the hosts file, none without a file; None where nobody asks."""
+
+
+def check_hosts(scenario: GuestScenario | NtfsScenario, known: Known, tree: Node, mistakes: Mistakes) -> None:
+    """Every host of the user's that ``scenario`` names and that is not listed goes to ``mistakes``."""
+    if known.hosts is None:
+        return
+    for role, host in scenario.hosts.items():
+        for index, name in enumerate(host.inventory or ()):
+            if name in known.hosts:
+                continue
+            if known.hosts:
+                listed = suggest(name, known.hosts) or f"; listed: {', '.join(sorted(known.hosts))}"
+                words = f"the hosts file has no host {name!r}{listed}"
+            else:
+                words = f"{name!r} is a host of your own, and no hosts file is named: --hosts FILE, or LAB_HOSTS"
+            mistakes.add(tree.at(("hosts", role, "inventory", index)).mark, words)
 
 
 def fits(name: str, pattern: str) -> bool:

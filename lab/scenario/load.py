@@ -66,6 +66,8 @@ def expansions(text: str, *, path: str, known: Known | None = None) -> tuple[Exp
         understood = understand(tree, mistakes)
         if understood is None:
             continue
+        if known is not None:
+            known_names.check_hosts(understood.scenario, known, tree, mistakes)
         if known is not None and isinstance(understood.scenario, NtfsScenario):
             settled = known_names.settle(understood.scenario, known, tree, mistakes)
             understood = replace(understood, scenario=settled)

@@ -1,4 +1,5 @@
-"""The schema of a scenario file: its keys, their defaults, what they mean. The only module here that imports pydantic.
+"""The schema of a scenario file: its keys, their defaults, what they mean. It and the schema of hosts files are all
+that imports pydantic.
 
 Strict and closed: no coercion (``4.10`` is not ``"4.10"``), no unknown key. Where a scalar is expected a list makes an
 axis, so every field that may vary is held as a tuple.
@@ -27,10 +28,13 @@ __all__ = [
     "Kernel",
     "LimitsShape",
     "Migrate",
+    "Model",
     "Modules",
     "NtfsScenario",
     "Scenario",
+    "fault",
     "keys_at",
+    "shaped",
     "validate",
 ]
 
@@ -44,7 +48,7 @@ _OFF = ("cold", "cold-shared")
 """The ways in which a guest is off while it moves."""
 
 
-def _fault(said: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
+def fault(said: str, at: tuple[str | int, ...] = ()) -> PydanticCustomError:
     """A fault in plain words; ``at`` leads from the validated value to the part that is wrong."""
     return PydanticCustomError("fault", "{said}", {"said": said, "at": at})
 
@@ -63,16 +67,17 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
             named = repr(value) if isinstance(value, str) else "the same"
-            raise _fault(f"{named} stands twice", (index,))
+            raise fault(f"{named} stands twice", (index,))
     return values
 
 
-def _shaped(pattern: str, what: str) -> Callable[[str], str]:
+def shaped(pattern: str, what: str) -> Callable[[str], str]:
+    """A validator of texts: all of one must fit ``pattern``, or it is not ``what``."""
     shape = re.compile(pattern, re.ASCII)
 
     def check(text: str) -> str:
         if not shape.fullmatch(text):
-            raise _fault(f"{text!r} is not {what}")
+            raise fault(f"{text!r} is not {what}")
         return text
 
     return check
@@ -81,9 +86,9 @@ def _shaped(pattern: str, what: str) -> Callable[[str], str]:
 def _one_line(text: str) -> str:
     words = " ".join(text.split())
     if not words:
-        raise _fault("must not be empty")
+        raise fault("must not be empty")
     if not words.isprintable():
-        raise _fault("holds control characters, which no report can show")
+        raise fault("holds control characters, which no report can show")
     return words
 
 
@@ -94,8 +99,8 @@ def _measure(value: object, units: Mapping[str, float], example: str) -> float:
     if found and isinstance(value, str) and float(found[1]) > 0:
         return float(found[1]) * units[found[2]]
     if re.fullmatch(r"[0-9.]+", text) and not isinstance(value, bool):
-        raise _fault(f"{text} has no unit; write {example}")
-    raise _fault(f"{value!r} is not an amount with one of the units {', '.join(units)}; write {example}")
+        raise fault(f"{text} has no unit; write {example}")
+    raise fault(f"{value!r} is not an amount with one of the units {', '.join(units)}; write {example}")
 
 
 def _counted(value: object) -> object:
@@ -112,7 +117,7 @@ def _seconds(value: object) -> object:
 def _mebibytes(value: object) -> object:
     amount = _measure(value, _SIZES, "256M or 1G")
     if not amount.is_integer():
-        raise _fault(f"{value!r} is not a whole number of MiB")
+        raise fault(f"{value!r} is not a whole number of MiB")
     return int(amount)
 
 
@@ -122,17 +127,17 @@ _SIZES = {"M": 1.0, "G": 1024.0}
 Several = Annotated[tuple[T, ...], BeforeValidator(_several), AfterValidator(_distinct)]
 Axis = Annotated[tuple[T, ...], BeforeValidator(_several), Field(min_length=1), AfterValidator(_distinct)]
 Text = Annotated[str, AfterValidator(_one_line)]
-Name = Annotated[str, AfterValidator(_shaped(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name of letters, digits, . _ -"))]
+Name = Annotated[str, AfterValidator(shaped(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name of letters, digits, . _ -"))]
 Names = Annotated[
     str,
     AfterValidator(
-        _shaped(r"[A-Za-z0-9*?][A-Za-z0-9*?._-]{0,62}", "a name of letters, digits, . _ - (or a pattern with * and ?)")
+        shaped(r"[A-Za-z0-9*?][A-Za-z0-9*?._-]{0,62}", "a name of letters, digits, . _ - (or a pattern with * and ?)")
     ),
 ]
 """A name, or a pattern that stands for all known names that it fits."""
-Suite = Annotated[str, AfterValidator(_shaped(r"[a-z][a-z0-9-]*", "a Debian suite, such as bookworm"))]
-Xen = Annotated[str, AfterValidator(_shaped(r"[0-9]{1,2}\.[0-9]{1,2}", 'a Xen version, such as "4.17"'))]
-Module = Annotated[str, AfterValidator(_shaped(r"[A-Za-z0-9][A-Za-z0-9_-]*", "a kernel module, such as dm-mod"))]
+Suite = Annotated[str, AfterValidator(shaped(r"[a-z][a-z0-9-]*", "a Debian suite, such as bookworm"))]
+Xen = Annotated[str, AfterValidator(shaped(r"[0-9]{1,2}\.[0-9]{1,2}", 'a Xen version, such as "4.17"'))]
+Module = Annotated[str, AfterValidator(shaped(r"[A-Za-z0-9][A-Za-z0-9_-]*", "a kernel module, such as dm-mod"))]
 Memory = Annotated[int, BeforeValidator(_mebibytes)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
 Count = Annotated[int, BeforeValidator(_counted)]
@@ -163,11 +168,11 @@ class Host(Model):
     @model_validator(mode="after")
     def _named(self) -> Host:
         if not self.xen and not self.inventory:
-            raise _fault('needs xen, such as {xen: "4.17"}')
+            raise fault('needs xen, such as {xen: "4.17"}')
         if self.inventory and len(self.xen or ()) > 1:
-            raise _fault("a host of the inventory has one Xen version", ("xen",))
+            raise fault("a host of the inventory has one Xen version", ("xen",))
         if self.inventory and len(self.dom0) > 1:
-            raise _fault("a host of the inventory has one dom0", ("dom0",))
+            raise fault("a host of the inventory has one dom0", ("dom0",))
         return self
 
 
@@ -185,7 +190,7 @@ class Kernel(Model):
         for arch in self.arch:
             for index, flavour in enumerate(self.flavour or ()):
                 if flavour not in _BOOT_FLAVOUR[arch]:
-                    raise _fault(
+                    raise fault(
                         f"there is no {flavour} kernel for {arch}; it has {' and '.join(_BOOT_FLAVOUR[arch])}",
                         ("flavour", index),
                     )
@@ -223,7 +228,7 @@ class Arrive(Model):
     @model_validator(mode="after")
     def _something(self) -> Arrive:
         if not self.kernel and not self.type:
-            raise _fault("names neither kernel nor type; write type: pvh")
+            raise fault("names neither kernel nor type; write type: pvh")
         return self
 
 
@@ -247,7 +252,7 @@ class Migrate(Model):
     def _off_when_it_changes(self) -> Migrate:
         for index, how in enumerate(self.how if self.arrive else ()):
             if how not in _OFF:
-                raise _fault(
+                raise fault(
                     f"{how!r} moves a running guest, which keeps its kernel and type; arrive goes with"
                     f" {' and '.join(_OFF)} only",
                     ("how", index),
@@ -265,7 +270,7 @@ class Modules(Model):
     @model_validator(mode="after")
     def _some(self) -> Modules:
         if not self.load and not self.load_after:
-            raise _fault("names no module; write load: [loop]")
+            raise fault("names no module; write load: [loop]")
         return self
 
 
@@ -316,7 +321,7 @@ class GuestScenario(Scenario):
     @model_validator(mode="after")
     def _after_what(self) -> GuestScenario:
         if self.modules and self.modules.load_after and not self.migrate:
-            raise _fault("nothing moves here, so there is no after; use load", ("modules", "load_after"))
+            raise fault("nothing moves here, so there is no after; use load", ("modules", "load_after"))
         return self
 
 
@@ -339,9 +344,9 @@ class NtfsScenario(Scenario):
     @model_validator(mode="after")
     def _staged(self) -> NtfsScenario:
         if "xen" in self.stage and not self.hosts:
-            raise _fault('needs hosts, such as {lab: {xen: "4.20"}}, unless stage is microvm')
+            raise fault('needs hosts, such as {lab: {xen: "4.20"}}, unless stage is microvm')
         if self.written_by and "read" in self.operations:
-            raise _fault(
+            raise fault(
                 "to read is not to write; name what is written, as in operations: [everything]", ("written_by",)
             )
         return self

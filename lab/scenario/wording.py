@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.scenario.document import Node
 from lab.scenario.mistake import Mark, suggest
-from lab.scenario.model import Complaint, Scenario, keys_at
+from lab.scenario.model import Complaint, Model, keys_at
 
 __all__ = ["NO_VALUE", "message", "place"]
 
@@ -19,7 +19,7 @@ def place(tree: Node, complaint: Complaint) -> Mark:
     return node.mark
 
 
-def message(model: type[Scenario], tree: Node, complaint: Complaint) -> str:
+def message(model: type[Model], tree: Node, complaint: Complaint) -> str:
     """``where.it.is: what is wrong; what to write instead``."""
     steps = [step for step in complaint.loc if isinstance(step, str) and step != "[key]"]  # indices show in the place
     if complaint.kind in {"extra_forbidden", "missing"}:
@@ -27,7 +27,7 @@ def message(model: type[Scenario], tree: Node, complaint: Complaint) -> str:
     return ": ".join(filter(None, (".".join(steps), _what(tree.at(complaint.loc), complaint))))
 
 
-def _key(model: type[Scenario], complaint: Complaint, name: str) -> str:
+def _key(model: type[Model], complaint: Complaint, name: str) -> str:
     if complaint.kind == "missing":
         return f"key {name!r} is missing"
     known = keys_at(model, complaint.loc[:-1])

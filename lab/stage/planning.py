@@ -45,7 +45,7 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
         ready = AS_BOOTED
         match cell.request:
             case MigrationRequest(source=host, target=target, guest=guest):
-                if "i386" in {host.dom0, target.dom0}:
+                if any(each.dom0 == "i386" and not each.inventory for each in (host, target)):
                     continue  # its cell finds out that there is no such host
                 hosts[target.name] = target
                 ready = WATCHED
@@ -63,9 +63,10 @@ def make_ahead(cache: Cache, keys: Keys, pool: HostPool, cells: Iterable[Cell], 
                 ready = readiness()
         hosts[host.name] = host
         pairs[host.name, guest, ready.key] = (host, ready)
-    # Once, in this thread: the builders must not probe the accelerator side by side.
-    _ = pool.accelerator
     embedded = [host for host in hosts.values() if not host.inventory]
+    if embedded or bare or furnish:
+        # Once, in this thread: the builders must not probe the accelerator side by side.
+        _ = pool.accelerator
     guests = {
         **{guest: None for _, guest, _ in pairs},
         **bare,

@@ -1,4 +1,4 @@
-"""The real stage: embedded Xen hosts, guests on them, and benches for NTFS."""
+"""The real stage: Xen hosts, embedded or the user's own, guests on them, and benches for NTFS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.errors import LabError
 from lab.guests import moving
-from lab.guests.guest import Address, Guest, SilentGuestError, start_guest
+from lab.guests.guest import Guest, SilentGuestError
 from lab.guests.image import obtain_guest_image
 from lab.guests.moving import Arrival
 from lab.guests.poised import AS_BOOTED, Readiness
@@ -38,6 +38,7 @@ from lab.scenario.cell import (
     ModulesRequest,
     NtfsRequest,
 )
+from lab.scenario.inventory import Inventory
 from lab.settings import Settings
 from lab.stage import judging
 from lab.stage.crossing import writing_request
@@ -64,7 +65,7 @@ def open_stage(settings: Settings, *, keep: bool = False, specimens: Iterable[Sp
     cache = Cache(settings.cache)
     with run_folder(cache) as folder, ExitStack() as stack:
         keys = Keys.of(cache, deadline=Deadline(30))
-        pool = HostPool(cache, keys, folder, settings.accelerator, stack)
+        pool = HostPool(cache, keys, folder, settings.accelerator, stack, Inventory.of(settings.hosts))
         cells = VolumeCells(cache, folder, pool, stack, {one.name: one for one in specimens})
         stage = XenStage(cache, keys, folder, pool, stack, cells)
         stage.keep = keep
@@ -129,7 +130,7 @@ class XenStage:
                 for each in (request.source, request.target):
                     require_dom0(each, self.cache, self.keys, deadline)
                 with self._life() as life:
-                    network = life.enter_context(self.pool.private_network(deadline))
+                    network = life.enter_context(self.pool.together(request.source, request.target, deadline))
                     coming = life.enter_context(entered_beside(self._target(request, network, deadline)))
                     guest = self._placed(
                         life, request.source, request.guest, request.modules, deadline, network, WATCHED
@@ -208,12 +209,13 @@ class XenStage:
     @contextmanager
     def guest(self, host: HostRequest, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:
         """See :class:`lab.staging.Stage`."""
-        with self._guest(self.pool.host(host, deadline), request, deadline) as guest:
+        with self.pool.lodger(host, request, deadline) as guest:
+            self._last.append(partial(keep_guest, guest))
             yield guest
 
     def move(self, guest: Guest, target: HostRequest, how: str, deadline: Deadline) -> None:
         """See :class:`lab.staging.Stage`."""
-        moving.move(guest, self.pool.host(target, deadline), how, deadline=deadline)
+        moving.move(guest, self.pool.destination(guest, target, deadline), how, deadline=deadline)
 
     @contextmanager
     def volume(self, name: str, deadline: Deadline) -> Iterator[Volume]:
@@ -243,7 +245,7 @@ class XenStage:
                     self._stack.push(life.pop_all())
 
     @contextmanager
-    def _target(self, request: MigrationRequest, network: PrivateNetwork, deadline: Deadline) -> Iterator[Host]:
+    def _target(self, request: MigrationRequest, network: PrivateNetwork | None, deadline: Deadline) -> Iterator[Host]:
         """The host that a guest will move to, with the kernel at hand that it will name there."""
         arrives = request.arrive or request.guest
         with (
@@ -282,17 +284,6 @@ class XenStage:
             # Its package manager will not install them; beside those of the kernel that runs they harm nobody.
             push_modules(guest.shell, image.boot.kernel, wanted, deadline=deadline)
         return Arrival(request.arrive, image), Arrival(guest.request, guest.image)
-
-    @contextmanager
-    def _guest(self, host: Host, request: GuestRequest, deadline: Deadline) -> Iterator[Guest]:
-        address = Address(next(self._numbers))
-        name = f"{request.name}-{self.folder.tag[:4]}-{address.number}"
-        with (
-            obtain_guest_image(self.cache, request, self.keys, deadline=deadline) as image,
-            start_guest(name, host, request, image, address, self.folder.path, deadline=deadline) as guest,
-        ):
-            self._last.append(partial(keep_guest, guest))
-            yield guest
 
 
 def _writing(cell: Cell) -> Cell:

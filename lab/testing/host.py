@@ -78,11 +78,15 @@ class FakeDisks:
     broken: frozenset[str] = frozenset()
     dead: str = ""
 
+    def path(self, serial: str) -> str:
+        """As udev would name it on an embedded host."""
+        return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+
     def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:  # noqa: ARG002 - as in DiskShelf
-        """The device's path, as udev would name it."""
+        """The device's path."""
         self._ask(serial, deadline)
         self.plugged[serial] = (image, read_only)
-        return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+        return self.path(serial)
 
     def unplug(self, serial: str, *, deadline: Deadline) -> None:
         """Take it away."""

@@ -15,10 +15,26 @@ from typer.testing import CliRunner
 from lab.cache import Cache, Entry
 from lab.commands import doctor as verb
 from lab.deadline import Deadline
-from lab.doctor import Diagnosis, Machine, Requirement, State, cure, diagnose, examine, requirements, well
+from lab.doctor import (
+    Diagnosis,
+    Looked,
+    Machine,
+    Requirement,
+    State,
+    cure,
+    diagnose,
+    diagnose_hosts,
+    examine,
+    look,
+    requirements,
+    well,
+)
 from lab.doctor.requirement import parse
+from lab.hosts.inventory.survey import Survey
 from lab.report import doctor_table
+from lab.scenario.inventory import Inventory, ListedHost
 from lab.settings import Settings
+from tests.unit.programs import Programs
 
 GIB = 1 << 30
 REQUIRED = requirements()
@@ -261,3 +277,52 @@ def test_the_verb_writes_json_and_tells_by_its_exit_code(
     assert document["well"] is (code == 0)
     assert ("zstd" in document["cure"]) is (code == 3)
     assert {"name": "cores", "state": "ok", "seen": "4", "advice": ""} in document["diagnoses"]
+
+
+RACK = ListedHost("old-rack-1", "10.0.0.11", 1, "root")
+SOUND = Survey(
+    root=True,
+    programs=frozenset({"xl", "virsh", "python3", "nbd-client", "nc", "flock", "ip", "xenstore-ls"}),
+    modules=frozenset({"nbd", "xen-blkback"}),
+    bridge=True,
+    bridges=("xenbr0",),
+    socket="/run/libvirt/libvirt-sock",
+    xen="4.14.6",
+    free_mib=12000,
+    libvirt="",
+    forwards=True,
+    consoles=True,
+)
+
+
+def test_a_host_of_the_users_that_has_all_is_one_line() -> None:
+    assert list(diagnose_hosts([Looked(RACK, SOUND)])) == [
+        Diagnosis("old-rack-1", State.WELL, "Xen 4.14.6, libvirt answers, bridge xenbr0, 12000 MiB free")
+    ]
+
+
+def test_what_a_host_lacks_is_named_with_the_command_that_mends_it() -> None:
+    poor = replace(SOUND, programs=SOUND.programs - {"nbd-client"}, bridge=False, consoles=False)
+    found = list(diagnose_hosts([Looked(RACK, poor)]))
+    assert [(one.name, one.state) for one in found] == [
+        ("old-rack-1: nbd-client", State.MISSING),
+        ("old-rack-1: bridge", State.MISSING),
+        ("old-rack-1: consoles", State.NOTE),
+    ]
+    assert cure(WELL, found) == (
+        "ssh root@10.0.0.11 'apt-get update && apt-get install -y --no-install-recommends nbd-client'"
+    )
+
+
+def test_a_host_without_a_console_log_is_well_all_the_same() -> None:
+    found = list(diagnose_hosts([Looked(RACK, replace(SOUND, consoles=False))]))
+    assert [one.state for one in found] == [State.WELL, State.NOTE]
+
+
+def test_a_host_that_lets_nobody_in(programs: Programs) -> None:
+    programs.add("ssh", 'echo "ssh: connect to host 10.0.0.11 port 22: No route to host" >&2; exit 255')
+    looked = look(Inventory("hosts.yaml", {"old-rack-1": RACK}), deadline=Deadline(20))
+    (found,) = diagnose_hosts(looked)
+    assert (found.name, found.state) == ("old-rack-1", State.MISSING)
+    assert found.seen == "ssh does not get there: ssh: connect to host 10.0.0.11 port 22: No route to host"
+    assert found.advice == "try it yourself: ssh root@10.0.0.11"

@@ -8,7 +8,7 @@ import pytest
 
 from lab.settings import Settings
 
-NAMES = ("LAB_CACHE", "LAB_SAMPLES", "LAB_REPORTS", "LAB_ACCELERATOR", "XDG_CACHE_HOME")
+NAMES = ("LAB_CACHE", "LAB_SAMPLES", "LAB_REPORTS", "LAB_ACCELERATOR", "LAB_HOSTS", "XDG_CACHE_HOME")
 
 
 @pytest.fixture
@@ -31,8 +31,9 @@ def test_every_word_counts_and_a_relative_path_is_one_of_this_folder(bare: pytes
     bare.setenv("LAB_SAMPLES", "/srv/samples")
     bare.setenv("LAB_REPORTS", "out/reports")
     bare.setenv("LAB_ACCELERATOR", "tcg")
+    bare.setenv("LAB_HOSTS", "hosts.yaml")
     assert Settings.from_environment() == Settings(
-        tmp_path / "c", Path("/srv/samples"), tmp_path / "out/reports", "tcg"
+        tmp_path / "c", Path("/srv/samples"), tmp_path / "out/reports", "tcg", tmp_path / "hosts.yaml"
     )
 
 

@@ -35,9 +35,12 @@ class _ScsiShelf:
     shell: SshShell
     plugs: dict[str, Plug]
 
-    def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
+    def path(self, serial: str) -> str:
         # udev names it after what scsi_id(8) reads: vendor, model and serial.
-        path = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+        return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"
+
+    def plug(self, image: Path, serial: str, *, read_only: bool, sector: int, deadline: Deadline) -> str:
+        path = self.path(serial)
         held = self.plugs.get(serial)
         if held is not None:
             # A move that failed has left it here, or half of it.

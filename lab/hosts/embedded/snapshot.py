@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from lab.events import step
 from lab.hosts.embedded.build import HostImage, obtain_host_image
 from lab.hosts.embedded.qemu import HARDWARE, Boot, Plug, Wiring, make_overlay, qemu_version, save_memory, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
+from lab.hosts.facts import host_facts
 from lab.keys import Keys
 from lab.matrix.model import HostFacts
 from lab.shell import Shell, SshNetwork
@@ -115,19 +115,3 @@ def _settle(shell: Shell, recipe: EmbeddedRecipe, deadline: Deadline) -> HostFac
     # Cached pages would be written into the snapshot and read back from it, for nothing.
     shell.run("sh", "-c", "sync", deadline=deadline).check()
     return facts
-
-
-def host_facts(shell: Shell, name: str, kind: str, deadline: Deadline) -> HostFacts:
-    """What a host says of itself: xl info, uname and its libvirt."""
-    info = shell.run("xl", "info", deadline=deadline).check().text
-    fields = dict(re.findall(r"^(\S+)\s*: (.*?)\s*$", info, re.MULTILINE))
-    version = shell.run("virsh", "-q", "-c", "xen:///system", "version", "--daemon", deadline=deadline).check().text
-    daemon = re.search(r"Running against daemon: (\S+)", version)
-    return HostFacts(
-        name=name,
-        kind=kind,
-        xen=fields.get("xen_version", ""),
-        libvirt=daemon.group(1) if daemon else "",
-        kernel=fields.get("release", ""),
-        capabilities=f"{fields.get('xen_caps', '').strip()}; {fields.get('virt_caps', '').strip()}",
-    )

@@ -21,6 +21,7 @@ from lab.errors import CacheError
 from lab.hosts.processes import naming
 from lab.hosts.run_folder import run_folder
 from tests.unit.fake_runs import asleep, fake_run, program, reap
+from tests.unit.programs import Programs
 
 _DAY = 86400.0
 
@@ -267,3 +268,45 @@ def test_what_cannot_be_removed_is_said_and_keeps_nothing_else(
 def test_a_negative_age_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["clean", "--unused-for", "-1"]) == 2
     assert "Invalid value for '--unused-for': Input should be greater than or equal to 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, programs: Programs) -> Path:
+    """A hosts file of two, one of which is this machine under another name, and one that lets nobody in."""
+    programs.add(
+        "ssh", 'case "$*" in *"-l root h1 "*) ;; *) echo "h2: refused" >&2; exit 255 ;; esac\ncat "$HERE/said"'
+    )
+    file = tmp_path / "hosts.yaml"
+    file.write_text("hosts:\n  rack-1: {ssh: root@h1}\n")
+    return file
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_killed_runs_left_on_hosts_goes_with_them(
+    hosts: Path, programs: Programs, document: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (programs.folder / "said").write_text("dead aaaaaaaa 2\nguest aaaaaaaa web32-aaaa-266\nend\n")
+    left = {"tag": "aaaaaaaa", "guests": ["web32-aaaa-266"], "disks": 2}
+    assert document("--hosts", str(hosts))["removed"] == [
+        {"what": "on rack-1", "name": "run aaaaaaaa", "bytes": 0, "processes": [], "left": left}
+    ]
+    assert cli.main(["clean", "--dry-run", "--hosts", str(hosts)]) == 0
+    assert capsys.readouterr().out == ("would remove on rack-1 run aaaaaaaa: 2 disks; guests: web32-aaaa-266\n")
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_host_that_lets_nobody_in_is_told_and_keeps_nothing_else(
+    hosts: Path, programs: Programs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (programs.folder / "said").write_text("end\n")
+    hosts.write_text("hosts:\n  rack-2: {ssh: root@h2}\n  rack-1: {ssh: root@h1}\n")
+    assert cli.main(["clean", "--hosts", str(hosts)]) == 3
+    said = capsys.readouterr()
+    assert said.err == ("error: rack-2: ssh does not get there: h2: refused\n  hint: try it yourself: ssh root@h2\n")
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_hosts_file_with_mistakes_is_a_usage_error(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.write_text("hosts:\n  rack-1: {shs: root@h1}\n")
+    assert cli.main(["clean", "--hosts", str(hosts)]) == 2
+    assert "hosts.yaml:2:12: hosts.rack-1: unknown key 'shs'; did you mean 'ssh'?" in capsys.readouterr().err

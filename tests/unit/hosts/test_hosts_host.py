@@ -8,7 +8,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
-from lab.hosts.embedded.snapshot import host_facts
+from lab.hosts.facts import host_facts
 from lab.hosts.host import Host
 from lab.matrix.model import HostFacts
 from lab.process import CommandError

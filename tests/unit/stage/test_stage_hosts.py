@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,16 +177,31 @@ def test_a_shared_host_that_has_died_is_told_once_and_replaced(world: World) -> 
     assert pool.host(NEW, soon()) is not first
 
 
-def test_hosts_of_an_inventory_are_refused(world: World) -> None:
+def test_a_host_of_the_inventory_without_a_hosts_file(world: World) -> None:
     listed = HostRequest("source", inventory="rack-7")
-    whole = "rack-7: hosts of an inventory are not supported yet\n  hint: use xen: VERSION"
     for enter in (
         lambda: world.pool.guest(listed, GUEST, AS_BOOTED, deadline=soon()),
-        lambda: world.pool.own(listed, network=NOBODY, deadline=soon()),
+        lambda: world.pool.own(listed, network=None, deadline=soon()),
+        lambda: world.pool.together(listed, replace(listed, inventory="rack-8"), soon()),
+        lambda: world.pool.lodger(listed, GUEST, soon()),
     ):
-        with pytest.raises(UsageError) as caught, enter():
+        with pytest.raises(UsageError, match=r"^rack-7: a host of the inventory, and no hosts file was named"), enter():
             raise AssertionError
-        assert str(caught.value) == whole
 
 
-NOBODY: Any = None
+def test_two_embedded_hosts_have_a_network_for_a_move_and_no_other_has_both_kinds(world: World) -> None:
+    with world.pool.together(OLD, NEW, soon()) as network:
+        assert network is not None
+    listed = HostRequest("target", inventory="rack-7")
+    words = (
+        "xen-4.14 and rack-7: a guest cannot move between an embedded host and one of the inventory, which no network"
+        " joins"
+    )
+    with pytest.raises(UsageError) as mixed, world.pool.together(OLD, listed, soon()):
+        raise AssertionError
+    assert str(mixed.value) == words
+    guest: Any = SimpleNamespace(name="web32", host=world.pool.host(OLD, soon()))
+    with pytest.raises(UsageError) as mixed:
+        world.pool.destination(guest, listed, soon())
+    assert str(mixed.value) == words
+    assert world.pool.destination(guest, NEW, soon()).name == "xen-4.20"

@@ -132,8 +132,10 @@ def ahead(monkeypatch: pytest.MonkeyPatch, *requests: Request, pool: Pool | None
     monkeypatch.setattr("lab.stage.planning.make_bare", bare)
     cells = [Cell("s.lab.yaml", str(n), "s", "boot", {}, request) for n, request in enumerate(requests)]
     make_ahead(NOTHING, NOTHING, pool, cells, deadline=Deadline(20))  # type: ignore[arg-type] # as much as is used
-    first, *rest = pool.made
-    assert first == "accelerator"
+    rest = pool.made
+    if any(line.startswith("image") or line.endswith("without a host") for line in rest):
+        first, *rest = rest
+        assert first == "accelerator"
     phases = [0 if line.startswith(("image", "guest")) else 1 + (not line.startswith("snapshot")) for line in rest]
     assert phases == sorted(phases)
     return sorted(rest, key=lambda line: (phases[rest.index(line)], line))
