@@ -86,7 +86,13 @@ class SshShell:
             HostError: the connection is gone (ssh itself ended with 255, ssh(1)).
             DeadlineError: it did not end in time; the program over there may still run.
         """
-        done = run(*self.network.argv(self.alias), "--", shlex.join(argv), stdin=stdin, deadline=deadline)
+        try:
+            done = run(*self.network.argv(self.alias), "--", shlex.join(argv), stdin=stdin, deadline=deadline)
+        except DeadlineError as late:
+            if not self.called:
+                raise
+            # ssh's own command line says nothing of which machine the user means, and much that is nobody's business.
+            raise DeadlineError(f"{self.called}: {argv[0]}: not done within {deadline.seconds:g} s") from late
         if done.status == 255 and not self.network.alive(self.alias, deadline=deadline):
             raise HostError(f"{self.name}: connection lost: {last_line(done.stderr) or 'no reason given'}")
         return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)

@@ -355,3 +355,26 @@ def test_a_fake_shell_is_talked_to_likewise() -> None:
         assert talk("one", deadline=soon()) == "1"
         with pytest.raises(HostError, match=r"^sh ended instead of answering"):
             talk("two", deadline=soon())
+
+
+def test_a_machine_with_a_name_of_its_users_is_called_by_it(ssh: Programs, network: SshNetwork) -> None:
+    del ssh
+    shell = SshShell(network, "xen-4.17", called="old-rack-1")
+    with pytest.raises(DeadlineError, match=r"^old-rack-1: sleep: not done within 0\.3 s$"):
+        shell.run("sleep", "60", deadline=Deadline(0.3))
+    with pytest.raises(HostError, match=r"^old-rack-1: connection lost: no reason given$"):
+        shell.run("sh", "-c", "exit 255", deadline=soon())
+
+
+def test_a_socket_of_this_machine_is_lent_and_taken_back(shell: SshShell, ssh: Programs, tmp_path: Path) -> None:
+    shell.lend(tmp_path / "n0", "/run/lab/s", deadline=soon())
+    shell.take_back(tmp_path / "n0", "/run/lab/s", deadline=soon())
+    forward = f"-R /run/lab/s:{tmp_path}/n0 xen-4.17"
+    assert ssh.note("asked") == [f"-F {tmp_path}/config -O {verb} {forward}" for verb in ("forward", "cancel")]
+
+
+def test_a_machine_beyond_one_that_is_none_of_the_network(tmp_path: Path) -> None:
+    network = SshNetwork(tmp_path, tmp_path / "user", KNOWN, jump="ssh -W [%h]:%p rack")
+    network.add("web32", address="10.77.129.10", through="rack")
+    text = (tmp_path / "web32.conf").read_text()
+    assert text == "Host web32\n  HostName 10.77.129.10\n  Port 22\n  ProxyCommand ssh -W [%h]:%p rack\n"

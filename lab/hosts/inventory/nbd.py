@@ -49,7 +49,7 @@ while [ $tries -lt 12 ]; do
     tries=$((tries + 1))
     if nbd-client -unix "$socket" "/dev/$device" -block-size "$sector" $readonly >"$socket.log" 2>&1 </dev/null; then
       ln -sfn "/dev/$device" "$link"
-      until [ "$(cat "$place/size")" -gt 0 ]; do sleep 0.05; done
+      for _ in $(seq 200); do [ "$(cat "$place/size")" -gt 0 ] && break; sleep 0.05; done
       rm -f "$socket.log"
       exit 0
     fi
@@ -71,7 +71,8 @@ if [ -n "$device" ]; then
   # What dom0 itself wrote (a saved guest) is in its page cache; what a guest wrote never was.
   blockdev --flushbufs "$device" 2>/dev/null
   nbd-client -d "$device" >"$socket.log" 2>&1 </dev/null
-  until [ ! -e "/sys/block/${device##*/}/pid" ]; do sleep 0.05; done
+  for _ in $(seq 200); do [ -e "/sys/block/${device##*/}/pid" ] || break; sleep 0.05; done
+  [ -e "/sys/block/${device##*/}/pid" ] && { echo "$device stays: $(tail -n 1 "$socket.log")" >&2; exit 1; }
 fi
 rm -f "$socket" "$socket.log"
 """
