@@ -63,6 +63,9 @@ MIGRATE_URI: Final[str] = libvirt.VIR_MIGRATE_PARAM_URI
 # A peer that is silent for 5 s is asked; after 3 questions without an answer the socket is closed.
 _KEEPALIVE = (5, 3)
 
+# Over a line and to a machine that are not the lab's own a minute may go by: a busy host was given up after 20 s.
+_PATIENT_KEEPALIVE = (10, 5)
+
 
 class RawDomain(Protocol):
     """What the lab uses of ``libvirt.virDomain``, in libvirt's own spelling."""
@@ -121,8 +124,9 @@ def listen(error: BaseException) -> Said | None:
     return Said(error.get_error_code() or INTERNAL_ERROR, error.get_error_domain() or 0, " ".join(text.split()))
 
 
-def open_connection(uri: str) -> RawConnection:
-    """An open connection that notices a dead peer by keepalive where the driver knows it. Blocks; call it bounded.
+def open_connection(uri: str, *, patient: bool = False) -> RawConnection:
+    """An open connection that notices a dead peer by keepalive where the driver knows it, later if it is ``patient``.
+    Blocks; call it bounded.
 
     Raises:
         libvirt.libvirtError: as the others; :func:`listen` understands it.
@@ -130,7 +134,7 @@ def open_connection(uri: str) -> RawConnection:
     _prepare()
     raw: RawConnection = libvirt.open(uri)
     try:
-        raw.setKeepAlive(*_KEEPALIVE)  # type: ignore[attr-defined] # not in the Protocol: nobody else calls it
+        raw.setKeepAlive(*(_PATIENT_KEEPALIVE if patient else _KEEPALIVE))  # type: ignore[attr-defined] # not in the Protocol: nobody else calls it
     except libvirt.libvirtError as error:
         if error.get_error_code() != NO_SUPPORT:  # test:/// has no peer that could die
             raw.close()

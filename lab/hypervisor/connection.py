@@ -20,8 +20,10 @@ __all__ = ["LibvirtConnection", "connect"]
 _CLOSE_SECONDS = 3.0
 
 
-def connect(uri: str, *, deadline: Deadline) -> LibvirtConnection:
+def connect(uri: str, *, deadline: Deadline, patient: bool = False) -> LibvirtConnection:
     """An open connection; use it with ``with``. No password is ever asked for: authentication must work without.
+
+    One that is ``patient`` bears a minute of silence from the host, as over a line that is not the lab's own.
 
     Raises:
         HostError: nobody answers there, or not to us.
@@ -31,7 +33,7 @@ def connect(uri: str, *, deadline: Deadline) -> LibvirtConnection:
     unwanted = threading.Event()
 
     def open_wanted() -> RawConnection:
-        opened = binding.open_connection(uri)
+        opened = binding.open_connection(uri, patient=patient)
         if unwanted.is_set():
             opened.close()
         return opened
@@ -44,7 +46,7 @@ def connect(uri: str, *, deadline: Deadline) -> LibvirtConnection:
         if said is None:
             raise
         raise HostRefusedError(place, said, hint=_hint(said.text)) from error
-    return LibvirtConnection(uri, raw)
+    return LibvirtConnection(uri, raw, patient=patient)
 
 
 def _hint(text: str) -> str:
@@ -56,8 +58,9 @@ def _hint(text: str) -> str:
 class LibvirtConnection:
     """A :class:`lab.hypervisor.model.Connection` of libvirt. ``raw`` and ``calls`` are for this package alone."""
 
-    def __init__(self, uri: str, raw: RawConnection) -> None:
+    def __init__(self, uri: str, raw: RawConnection, *, patient: bool = False) -> None:
         self.uri = uri
+        self.patient = patient
         self.raw = raw
         self.calls = Calls(uri, listen=binding.listen, alive=lambda: raw.isAlive() == 1)
         self._closed = False
@@ -96,7 +99,7 @@ class LibvirtConnection:
         self.calls.run(f"restore from {path}", lambda: self.raw.restoreFlags(path, xml, 0), deadline)
 
     def reconnect(self, deadline: Deadline) -> LibvirtConnection:
-        return connect(self.uri, deadline=deadline)
+        return connect(self.uri, deadline=deadline, patient=self.patient)
 
     def close(self) -> None:
         """Let go. A broken connection is not waited for: its close would hang where its calls did."""

@@ -12,7 +12,7 @@ from lab.checks.invariants import STEERABLE, move_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
-from lab.errors import GuestError, LabError
+from lab.errors import GuestError, HostError, LabError
 from lab.guests import moving
 from lab.guests.guest import Guest, SilentGuestError
 from lab.guests.observation import Observation, observe
@@ -34,6 +34,10 @@ from lab.stage.writing import judge_writing
 from lab.verdict import FINDING_OUTCOMES, Check, Finding, Outcome, Verdict
 
 __all__ = ["blames", "confirmed", "judge_guest", "judge_move", "judge_volume", "move"]
+
+
+_SILENT = "keepalive timeout"
+"""In libvirt's words for a peer that has not answered for long."""
 
 
 def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, deadline: Deadline) -> Verdict:
@@ -127,9 +131,14 @@ def _not_arrived(
     failed: GuestError, checks: tuple[Check, ...], hosts: tuple[Host, Host], prepared: PreparedMove
 ) -> Verdict:
     """The last of ``checks`` says so. A guest that has arrived and does not answer there has not arrived either."""
-    if isinstance(failed, MigrationDeadlineError):
+    unseen = isinstance(failed, MigrationError) and failed.whereabouts.lives_once is None
+    if unseen or isinstance(failed, MigrationDeadlineError):
+        # That a host has died, or the line to it, is the lab's trouble.
         for host in hosts:
             host.disks.watch()
+    if unseen and _SILENT in failed.message and any(host.facts.kind == "inventory" for host in hosts):
+        # Over a line that is not the lab's own nobody can tell a host that hangs from one that is busy.
+        raise HostError(f"{failed.message}; nobody is blamed for a host that was silent") from failed
     *before, moved = checks
     held = all(check.outcome is Outcome.PASS for check in before)
     # Who refuses must leave the guest as it was; and what was found before is not made good by a refusal.

@@ -113,7 +113,7 @@ def inventory_host(
             facts = host_facts(shell, listed.name, "inventory", deadline)
             shell.forward(place.sockets / "libvirt", socket, deadline=deadline)
             uri = f"xen+unix:///system?socket={place.sockets / 'libvirt'}"
-            connection = undo.enter_context(connect(uri, deadline=deadline))
+            connection = undo.enter_context(connect(uri, deadline=deadline, patient=True))
         network = shell.network
         assert isinstance(network, UserSsh)  # noqa: S101 - connected() made it
         shelf = NbdShelf(shell, exports, home)
