@@ -36,7 +36,10 @@ _UNDO_SECONDS = 60.0
 _ATTACH = r"""
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 socket=$1 link=$2 sector=$3 readonly=$4
-[ -d /sys/block/nbd0 ] || { modprobe nbd && udevadm settle -t 5; } || exit 1
+if [ ! -d /sys/block/nbd0 ]; then
+  modprobe nbd || exit 1
+  udevadm settle -t 5 2>/dev/null
+fi
 said="every device of /dev/nbd* is taken; more with nbds_max= of the module nbd"
 tries=0
 while [ $tries -lt 12 ]; do
