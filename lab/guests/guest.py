@@ -41,6 +41,10 @@ _ARRIVAL_SECONDS = 240.0
 """For the first answer of a guest that has moved, perhaps by a boot, which takes 20-40 s under emulation."""
 
 
+_GONE = 2
+"""Looks in a row at which a domain is not there before it counts as ended."""
+
+
 class SilentGuestError(GuestError):
     """A guest that has not ended does not answer."""
 
@@ -176,10 +180,13 @@ class Guest:
         script = f"until nc -z -w 1 {self.address.ip} 22; do sleep 0.1; done"
         me = f"{self.name} on {self.host.name}"
         with step("wait for the guest", guest=self.name):
+            gone = 0
             try:
                 while not self.host.shell.run("timeout", "5", "sh", "-c", script, deadline=deadline):
                     self.host.disks.watch()
-                    if not self.domain.is_active(deadline):
+                    # Once may be between the two lives of a domain that reboots; 5 s later that is over.
+                    gone = 0 if self.domain.is_active(deadline) else gone + 1
+                    if gone == _GONE:
                         raise GuestError(f"{me}: it ended before it answered; console: {self._last_words()}")
                     deadline.check(me)
             except DeadlineError as late:

@@ -242,6 +242,20 @@ def test_a_guest_that_ends_before_it_answers_is_told_by_its_last_words(
     assert source.guests == {}
 
 
+def test_between_the_two_lives_of_a_guest_that_reboots_nobody_takes_it_for_ended(
+    source: Place, image: GuestImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(source, image, tmp_path) as guest:
+        source.script.answers = {
+            **source.script.answers,
+            "timeout 5 sh -c until nc *": [Answer(124), Answer(124), Answer(124), ""],
+        }
+        there = iter([False, True, False])
+        monkeypatch.setattr(type(guest.domain), "is_active", lambda _self, _deadline: next(there))
+        assert guest.reconnect(soon())
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize(("console", "words"), [("", "silent"), ("Loading\n", "Loading")])
 def test_a_guest_that_never_answers_is_told_by_its_last_words(
     source: Place, image: GuestImage, tmp_path: Path, console: str, words: str
