@@ -45,11 +45,14 @@ _TAKEN = 75
 _UNDO_SECONDS = 120.0
 """For each part. A host that is gone is known to be after half a minute; one that is slow must not keep anything."""
 
-# The bridge may have an address there already, of the user's own or of another run's: it stays theirs.
+# The bridge may have an address there already, of the user's own or of another run's: it stays theirs. Where anything
+# else of that network is reached by another way, an address on the bridge would take the packets meant for it.
 _ADDRESS = r"""
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 bridge=$1 address=$2 note=$3
 ip -o -4 addr show dev "$bridge" | grep -qE ' inet 10\.77\.' && exit 0
+taken=$(ip -o -4 route show | grep -E '^10\.77\.' | head -n 1)
+[ -z "$taken" ] || { echo "10.77.0.0/16, the lab's network for guests, is in use there: $taken" >&2; exit 1; }
 echo "$bridge $address" > "$note"
 ip addr add "$address" dev "$bridge"
 """
@@ -109,7 +112,9 @@ def inventory_host(
             note = f"{home}/address"
             undo.callback(_there, shell, f"address of {listed.bridge}", "sh", "-c", _NO_ADDRESS, "sh", note)
             words = (listed.bridge, own_address(listed), note)
-            shell.run("sh", "-c", _ADDRESS, "sh", *words, deadline=deadline).check()
+            done = shell.run("sh", "-c", _ADDRESS, "sh", *words, deadline=deadline)
+            if not done:
+                raise HostError(f"{listed.name}: bridge {listed.bridge}: {last_line(done.stderr) or 'no reason given'}")
             facts = host_facts(shell, listed.name, "inventory", deadline)
             shell.forward(place.sockets / "libvirt", socket, deadline=deadline)
             uri = f"xen+unix:///system?socket={place.sockets / 'libvirt'}"

@@ -16,10 +16,11 @@ from lab.deadline import Deadline
 from lab.errors import HostError
 from lab.hosts.host import Host
 from lab.hosts.inventory import host as module
-from lab.hosts.inventory.host import _held, leased, numbers_of, own_address
+from lab.hosts.inventory.host import _ADDRESS, _held, leased, numbers_of, own_address
 from lab.hosts.inventory.ssh import OneShot, UserSsh, connected, destination, plain_words, ssh_words
 from lab.hosts.inventory.survey import Survey, lacks, mending, parse, survey
 from lab.hosts.inventory.sweep import Remains, remains, remove_remains
+from lab.process import last_line, run
 from lab.scenario.inventory import ListedHost
 from lab.shell import SshNetwork, SshShell
 from lab.testing.host import FakeDisks, fake_host
@@ -105,6 +106,48 @@ def test_a_host_that_lets_nobody_in_is_not_tried_for_long(
 def test_addresses_of_a_stand() -> None:
     assert own_address(RACK) == "10.77.131.1/16"
     assert (numbers_of(RACK)[0], numbers_of(RACK)[-1]) == (778, 1017)
+
+
+IP = r"""
+case $* in
+"-o -4 addr show dev xenbr0") cat "$HERE/addresses" 2>/dev/null ;;
+"-o -4 route show") cat "$HERE/routes" 2>/dev/null ;;
+*) echo "$*" >> "$HERE/done" ;;
+esac
+"""
+BRIDGED = "4: xenbr0    inet 10.0.0.11/24 brd 10.0.0.255 scope global xenbr0\n"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "routes", "done"),
+    [
+        (BRIDGED, "default via 10.0.0.1 dev xenbr0\n", ["addr add 10.77.131.1/16 dev xenbr0"]),
+        (BRIDGED.replace("10.0.0.11", "10.77.0.11"), "10.77.0.0/16 dev xenbr0 proto kernel scope link\n", []),
+    ],
+)
+def test_a_bridge_gets_an_address_unless_it_has_one(
+    programs: Programs, tmp_path: Path, addresses: str, routes: str, done: list[str]
+) -> None:
+    programs.add("ip", IP)
+    (programs.folder / "addresses").write_text(addresses)
+    (programs.folder / "routes").write_text(routes)
+    words = ("xenbr0", own_address(RACK), str(tmp_path / "note"))
+    run("sh", "-c", _ADDRESS, "sh", *words, deadline=soon()).check()
+    assert programs.note("done") == done
+    assert (tmp_path / "note").exists() is bool(done)
+
+
+def test_a_host_that_reaches_that_network_by_another_way_is_left_alone(programs: Programs, tmp_path: Path) -> None:
+    programs.add("ip", IP)
+    (programs.folder / "addresses").write_text(BRIDGED)
+    (programs.folder / "routes").write_text("default via 10.0.0.1 dev xenbr0\n10.77.4.0/24 via 10.0.0.9 dev eno1\n")
+    words = ("xenbr0", own_address(RACK), str(tmp_path / "note"))
+    refused = run("sh", "-c", _ADDRESS, "sh", *words, deadline=soon())
+    assert not refused
+    said = "10.77.0.0/16, the lab's network for guests, is in use there: 10.77.4.0/24 via 10.0.0.9 dev eno1"
+    assert last_line(refused.stderr) == said
+    assert programs.note("done") == []
+    assert not (tmp_path / "note").exists()
 
 
 SAID = """\
