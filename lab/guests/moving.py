@@ -12,11 +12,11 @@ from pathlib import Path
 from lab.deadline import Deadline
 from lab.errors import LabError, UnknownNameError
 from lab.events import emit, step
-from lab.guests.guest import Guest, Held, domain_spec
+from lab.guests.guest import Guest, Held, SilentGuestError, domain_spec
 from lab.guests.image import GuestImage
 from lab.hosts.host import Host
 from lab.hypervisor import Domain, DomainState, MigrationPlan, domain_xml, migrate, validate, wait_for_state
-from lab.hypervisor.migration import MigrationError, moving
+from lab.hypervisor.migration import MigrationDeadlineError, MigrationError, moving
 from lab.process import run
 from lab.scenario.cell import GuestRequest
 
@@ -45,6 +45,7 @@ def move(guest: Guest, target: Host, how: str, *, arrival: Arrival | None = None
 
     Raises:
         MigrationError: it did not arrive; the error knows where it is.
+        SilentGuestError: it was to shut down and went on running.
         UnknownNameError: no such way.
     """
     if how not in WAYS:
@@ -124,10 +125,9 @@ def _off_and_on(
     guest: Guest, target: Host, arrival: Arrival, deadline: Deadline, *, copied: bool
 ) -> tuple[Domain, float]:
     source, old, disks = guest.host, guest.domain, dict(guest.disks)
+    start = time.monotonic()
+    _shut_down(guest, target, deadline)
     with moving(old, target.connection), ExitStack() as undo:
-        start = time.monotonic()
-        old.shutdown(deadline)
-        wait_for_state(old, (DomainState.SHUTOFF, DomainState.ABSENT), deadline)
         undo.callback(_quietly, f"start {guest.name} on {source.name}", lambda: old.start(Deadline(_UNDO_SECONDS)))
         if copied:
             undo.callback(guest.disks.update, disks)
@@ -144,6 +144,20 @@ def _off_and_on(
         if held.image != guest.disks[name].image:
             held.image.unlink(missing_ok=True)
     return domain, seconds
+
+
+def _shut_down(guest: Guest, target: Host, deadline: Deadline) -> None:
+    """A third of the time that is left must do: a guest that spins would otherwise take all of it, and the hour."""
+    domain, patience = guest.domain, deadline.at_most(deadline.remaining() / 3)
+    try:
+        with moving(domain, target.connection):
+            domain.shutdown(deadline)
+            wait_for_state(domain, (DomainState.SHUTOFF, DomainState.ABSENT), patience)
+    except MigrationDeadlineError as late:
+        if late.whereabouts.source.state.executes:
+            took = f"{patience.seconds:.0f} s after it was asked to shut down"
+            raise SilentGuestError(f"{guest.host.name}: guest {guest.name}: still running {took}") from late
+        raise
 
 
 WAYS: dict[str, Callable[[Guest, Host, Arrival, Deadline], tuple[Domain, float]]] = {

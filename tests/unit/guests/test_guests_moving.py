@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.deadline import Deadline
 from lab.errors import UnknownNameError
+from lab.guests.guest import SilentGuestError
 from lab.guests.image import GuestImage
 from lab.guests.moving import WAYS, Arrival, move
 from lab.hypervisor import DomainState, MigrationError, binding, identity
@@ -104,6 +106,19 @@ def test_a_refusal_leaves_the_guest_running_where_it_was(  # noqa: PLR0913, PLR0
         assert target.serials <= {"b00t"}
         assert guest.disks["xvda"].image.exists()
     assert (source.guests, source.serials, failures) == ({}, {"b00t"}, [])
+
+
+def test_a_guest_that_does_not_shut_down_is_silent_long_before_the_cell_ends(
+    source: Place, target: Place, image: GuestImage, tmp_path: Path
+) -> None:
+    message = "still running 1 s after it was asked to shut down"
+    with start(source, image, tmp_path) as guest:
+        source.hypervisor.faults.ignore.add("shutdown")
+        deadline = Deadline(3)
+        with pytest.raises(SilentGuestError, match=message):
+            move(guest, target.host, "cold", deadline=deadline)
+        assert deadline.remaining() > 1
+        assert (source.guests, target.guests) == ({NAME: RUNNING}, {})
 
 
 def test_a_way_that_does_not_exist(source: Place, target: Place, image: GuestImage, tmp_path: Path) -> None:
