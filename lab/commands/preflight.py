@@ -19,10 +19,13 @@ from lab.hosts.living import living
 from lab.preflight import Answer, Decision, Move, Past, guests_of, past_of, preflight, reached, score_of, scored
 from lab.report.preflight_text import render, render_score
 from lab.run_record import RecordError
+from lab.scenario.inventory import Inventory
+from lab.settings import Settings
 
 __all__ = ["register"]
 
-_EXAMPLE = """Examples: lab preflight --from xen-4.14 --to xen-4.20 all | lab preflight --score latest
+_EXAMPLE = """Examples: lab preflight --from xen-4.14 --to xen-4.20 all | lab preflight --score latest |
+lab preflight --hosts hosts.yaml --from old-rack-1 --to new-rack-1 web db
 
 Exit codes: 0 go for all, 1 no-go for some, 2 usage error, 3 some untested or a host in trouble. With --score: 0 no
 false go, 1 some, 3 nothing to score."""
@@ -38,7 +41,9 @@ def register(app: typer.Typer) -> None:
 
 def _preflight(  # noqa: PLR0913, PLR0917 - one parameter an option
     guests: Annotated[list[str] | None, typer.Argument(metavar="[GUEST...|all]", help="Which; else all.")] = None,
-    source: Annotated[str, typer.Option("--from", metavar="HOST", help="Where they are: a host that is up.")] = "",
+    source: Annotated[
+        str, typer.Option("--from", metavar="HOST", help="Where they are: a host that is up, or yours.")
+    ] = "",
     target: Annotated[str, typer.Option("--to", metavar="HOST", help="Where to. Or a URI: xen+ssh://H/system.")] = "",
     how: Annotated[
         str, typer.Option(metavar="HOW", help="live, save-restore, cold-shared, cold (disks are copied).")
@@ -53,6 +58,9 @@ def _preflight(  # noqa: PLR0913, PLR0917 - one parameter an option
     scores: Annotated[str, typer.Option("--score", metavar="RUN", help="How right it was in a run.")] = "",
     run: Annotated[str, typer.Option("--run", metavar="TAG", help="Which run's hosts, where several have some.")] = "",
     reports: Annotated[Path | None, typer.Option(metavar="DIR", help="Where records are.")] = None,
+    hosts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own Xen hosts, by name; else those of LAB_HOSTS.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> int:
@@ -68,21 +76,26 @@ def _preflight(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise UsageError(
             f"{'--to' if source else '--from'} is missing", hint="lab preflight --from HOST --to HOST; see lab host ls"
         )
-    here, there = xen_name(source), xen_name(target)
+    inventory = Inventory.of(hosts or Settings.from_environment().hosts)
+    here, there = (name if name in inventory.hosts else xen_name(name) for name in (source, target))
     if here == there:
         raise UsageError(f"--from and --to are both {here}; a guest must move to another host")
     brings = frozenset(bring or ())
     move = Move(how, kernel, kind, frozenset(module or ()), brings)
-    answers = _ask((here, there), guests or (), move, _past(evidence, reports), tag=run)
+    answers = _ask((here, there), guests or (), move, _past(evidence, reports), inventory=inventory, tag=run)
     _print(answers, as_json=as_json)
     return _exit_code(answers)
 
 
-def _ask(hosts: tuple[str, str], guests: Sequence[str], move: Move, past: Past, *, tag: str) -> tuple[Answer, ...]:
+def _ask(  # noqa: PLR0913 - both hosts, the guests, and what is meant and known
+    hosts: tuple[str, str], guests: Sequence[str], move: Move, past: Past, *, inventory: Inventory, tag: str
+) -> tuple[Answer, ...]:
     deadline = Deadline(_SECONDS)
     runs = living(cache())
     with ExitStack() as undo:
-        here, there = (undo.enter_context(reached(name, runs, tag=tag, deadline=deadline)) for name in hosts)
+        here, there = (
+            undo.enter_context(reached(name, runs, inventory=inventory, tag=tag, deadline=deadline)) for name in hosts
+        )
         names = guests_of(here, guests, move, deadline=deadline)
         return preflight(here, there, names, move, past, deadline=deadline)
 

@@ -1,20 +1,27 @@
-"""Reaching a host that a user names: one of a live run, or one of their own by its libvirt URI. Only to ask."""
+"""Reaching a host that a user names: one of a live run, or one of their own, of the hosts file or by its libvirt URI.
+
+It is only asked.
+"""
 
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from lab.deadline import Deadline
-from lab.errors import HostError, UsageError
+from lab.errors import HostError, UnknownNameError, UsageError
+from lab.hosts.inventory.ssh import connected
+from lab.hosts.inventory.survey import survey
 from lab.hosts.living import LiveHost, LiveRun, pick
 from lab.hypervisor import connect
 from lab.preflight.ask import Side
 from lab.process import Completed, last_line, run
+from lab.scenario.inventory import Inventory, ListedHost
 from lab.shell import Shell, SshNetwork, SshShell
 
 __all__ = ["Ssh", "reached", "ssh_of"]
@@ -46,23 +53,49 @@ class Ssh:
 
 
 @contextmanager
-def reached(name: str, runs: Sequence[LiveRun], *, tag: str = "", deadline: Deadline) -> Iterator[Side]:
-    """The host that ``name`` means: one of ``runs``, or a libvirt URI such as ``xen+ssh://root@alpha/system``.
+def reached(
+    name: str, runs: Sequence[LiveRun], *, inventory: Inventory | None = None, tag: str = "", deadline: Deadline
+) -> Iterator[Side]:
+    """The host that ``name`` means: one of ``runs``, one of ``inventory``, or a libvirt URI such as
+    ``xen+ssh://root@alpha/system``.
 
     Raises:
-        UnknownNameError: no such host is up.
-        UsageError: several are, or the URI is none of a Xen host that ssh reaches.
+        UnknownNameError: no such host is up, nor in the inventory.
+        UsageError: several are up, or the URI is none of a Xen host that ssh reaches.
         HostError, DeadlineError: it does not answer.
     """
+    listed = inventory.hosts if inventory is not None else {}
     if "://" in name:
         words, short = ssh_of(name)
         with connect(_quiet(name), deadline=deadline) as connection:
             yield Side(short, Ssh(words, short), connection)
         return
-    host = pick("host", name, [each for run in runs for each in run.hosts], run=tag)
+    if name in listed:
+        with _reached_listed(listed[name], deadline) as side:
+            yield side
+        return
+    live = [each for run in runs for each in run.hosts]
+    if listed and name not in {host.name for host in live}:
+        assert inventory is not None  # noqa: S101 - it has hosts
+        raise UnknownNameError(f"live host or host in {inventory.path}", name, (*(host.name for host in live), *listed))
+    host = pick("host", name, live, run=tag)
     with connect(f"xen+unix:///system?socket={host.config.parent / 'libvirt'}", deadline=deadline) as connection:
         shells = _shells(host, runs)
         yield Side(host.name, _shell(host.config, host.name), connection, shells.get)
+
+
+@contextmanager
+def _reached_listed(host: ListedHost, deadline: Deadline) -> Iterator[Side]:
+    """By one login, whose connection carries libvirt's as well. The host is not leased: it is only asked."""
+    with tempfile.TemporaryDirectory(prefix="preflight-") as name, ExitStack() as undo:
+        folder = Path(name)
+        shell = undo.enter_context(connected(host, folder, deadline=deadline))
+        socket = survey(shell, host.bridge, deadline=deadline).socket
+        if not socket:
+            raise HostError(f"{host.name}: libvirt has no socket there", hint="see lab doctor --hosts FILE")
+        shell.forward(folder / "libvirt", socket, deadline=deadline)
+        uri = f"xen+unix:///system?socket={folder / 'libvirt'}"
+        yield Side(host.name, shell, undo.enter_context(connect(uri, deadline=deadline)))
 
 
 def ssh_of(uri: str) -> tuple[tuple[str, ...], str]:

@@ -83,6 +83,33 @@ def test_the_doctor_finds_nothing_wrong_with_them(hosts: Path) -> None:
     assert [(one["name"], one["state"]) for one in found] == [("own-4.14", "ok"), ("own-4.20", "ok")]
 
 
+MINE = """\
+<domain type='xen'>
+  <name>mine</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type>linux</type><kernel>/boot/not-there</kernel></os>
+  <devices><interface type='bridge'><source bridge='br-storage'/></interface></devices>
+</domain>
+"""
+
+
+def test_preflight_asks_them_by_their_names_and_changes_nothing(hosts: Path) -> None:
+    words = ("preflight", "--hosts", hosts, "--from", "own-4.14", "--to", "own-4.20", "--how", "cold")
+    nothing = lab(*words, "all")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "own-4.14 has no guest that is defined" in nothing.stderr
+    old = OneShot(load_inventory(hosts).hosts["own-4.14"])
+    old.run("virsh", "define", "/dev/stdin", stdin=MINE.encode(), deadline=Deadline(300)).check()
+    try:
+        done = lab(*words, "--json", "all")
+        assert done.returncode == 1, done.stderr
+        (answer,) = json.loads(done.stdout)["answers"]
+        against = {reason["rule"] for reason in answer["reasons"] if reason["decision"] == "no-go"}
+        assert (answer["guest"], against) == ("mine", {"boot-files", "bridge"})
+    finally:
+        old.run("virsh", "undefine", "mine", deadline=Deadline(300)).check()
+    assert traces(hosts) == CLEAN
+
+
 def test_modules_load_and_a_guest_moves_cold_and_live(hosts: Path, scenario: Path, tmp_path: Path) -> None:
     done = lab("run", "--hosts", hosts, "--reports", tmp_path, scenario)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,6 +15,7 @@ from lab.matrix.model import Matrix
 from lab.preflight import Answer, Decision, Reason, Score, Scored, Side
 from lab.report import document
 from lab.report.preflight_text import render, render_score
+from lab.scenario.inventory import Inventory
 from lab.testing.hypervisor import FakeHypervisor
 from lab.testing.shell import FakeShell
 from lab.verdict import Outcome
@@ -37,9 +38,10 @@ class Lab:
         self.asked: list[str] = []
 
     @contextmanager
-    def reached(self, name: str, runs: object, *, tag: str, deadline: object) -> Iterator[Side]:
+    def reached(self, name: str, runs: object, *, inventory: Inventory, tag: str, deadline: object) -> Iterator[Side]:
         """Stands for :func:`lab.preflight.reached`."""
         del runs, tag, deadline
+        name = inventory.hosts[name].machine if name in inventory.hosts else name
         self.asked.append(name)
         if name not in self.worlds:
             raise UnknownNameError("live host", name, self.worlds)
@@ -58,6 +60,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The command finds these hosts, and nothing of this machine."""
     found = Lab(tmp_path)
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LAB_HOSTS", raising=False)
     monkeypatch.setenv("LAB_REPORTS", str(tmp_path / "reports"))
     monkeypatch.setattr("lab.commands.preflight.reached", found.reached)
     return found
@@ -232,4 +235,27 @@ def test_where_the_encoding_has_no_glyphs_words_are_enough(lab: Lab) -> None:
     assert "\x1b" not in text
     assert render([]) == "no guest to be moved\n"
     assert render_score(Score((Scored("c", Decision.GO, Outcome.FAIL),)), "r", encoding="ascii").isascii()
+    assert lab.asked == []
+
+
+def test_hosts_of_a_hosts_file_are_meant_by_their_names(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "hosts.yaml"
+    file.write_text("hosts: {old: {ssh: xen-4.14}, new: {ssh: xen-4.15}}\n")
+    run = lab.record(matrix(cell()))
+    words = ("preflight", "--from", "old", "--to", "new", "web", "--evidence", run)
+    assert cli.main([*words, "--hosts", str(file)]) == 0
+    monkeypatch.setenv("LAB_HOSTS", str(file))
+    assert cli.main(list(words)) == 0
+    assert lab.asked == ["xen-4.14", "xen-4.15"] * 2
+
+
+def test_a_hosts_file_with_a_mistake_is_told_with_its_place(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "hosts.yaml"
+    file.write_text("hosts:\n  old: {shh: root@alpha}\n")
+    assert cli.main(["preflight", "--from", "old", "--to", "new", "--hosts", str(file)]) == 2
+    assert "hosts.yaml:2:" in capsys.readouterr().err
     assert lab.asked == []

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from lab.cache import Cache
+from lab.deadline import Deadline
 from lab.errors import HostError, UnknownNameError, UsageError
 from lab.hosts.living import living
 from lab.hypervisor.binding import Said
 from lab.preflight import Decision, Move, guests_of, preflight, preflight_of, reached
 from lab.preflight.past import Past
 from lab.preflight.reach import Ssh, ssh_of
+from lab.scenario.inventory import Inventory, ListedHost
 from lab.testing.host import fake_host
 from lab.testing.hypervisor import FakeConnection, FakeHypervisor
 from lab.testing.shell import FakeShell
@@ -166,6 +168,54 @@ def test_hosts_of_a_live_run_are_reached_on_its_connections(tmp_path: Path, monk
     with reached("xen+ssh://alpha/system", (), deadline=SOON) as found:
         assert found.name == "alpha"
     assert uris[1:] == ["closed", "xen+ssh://alpha/system?no_tty=1", "closed"]
+
+
+class ForwardingShell(FakeShell):
+    """A shell whose connection carries sockets."""
+
+    def __init__(self) -> None:
+        super().__init__({"sh -c *": "socket /run/libvirt/libvirt-sock\nend\n"})
+        self.seen: list[tuple[str, str]] = []
+
+    def forward(self, local: Path, remote: str, *, deadline: Deadline) -> None:
+        del deadline
+        self.seen.append((local.name, remote))
+
+
+def test_a_listed_host_is_reached_by_one_login_that_carries_libvirts(monkeypatch: pytest.MonkeyPatch) -> None:
+    uris: list[str] = []
+    shell = ForwardingShell()
+
+    @contextmanager
+    def login(host: ListedHost, folder: Path, *, deadline: Deadline) -> Iterator[ForwardingShell]:
+        del deadline
+        shell.seen.append((host.machine, folder.name.split("-")[0]))
+        yield shell
+        shell.seen.append(("closed", ""))
+
+    def connect(uri: str, *, deadline: object) -> object:
+        del deadline
+        uris.append(Path(uri).name)
+        return connected(hypervisor("web"), uris)
+
+    monkeypatch.setattr("lab.preflight.reach.connected", login)
+    monkeypatch.setattr("lab.preflight.reach.connect", connect)
+    inventory = Inventory("hosts.yaml", {"old": ListedHost("old", "alpha", 0)})
+    with reached("old", (), inventory=inventory, deadline=SOON) as found:
+        assert (found.name, found.within("web")) == ("old", None)
+    assert uris == ["libvirt", "closed"]
+    assert shell.seen == [("alpha", "preflight"), ("libvirt", "/run/libvirt/libvirt-sock"), ("closed", "")]
+    shell.answers = {"sh -c *": "end\n"}
+    with (
+        pytest.raises(HostError, match="old: libvirt has no socket there"),
+        reached("old", (), inventory=inventory, deadline=SOON),
+    ):
+        pass
+    with (
+        pytest.raises(UnknownNameError, match=r"no live host or host in hosts\.yaml 'new'; known: old"),
+        reached("new", (), inventory=inventory, deadline=SOON),
+    ):
+        pass
 
 
 def test_nothing_but_questions_is_put_to_a_host() -> None:
