@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from lab.checks.journey import heartbeat_of
 from lab.guests.meter import ClockSample, MeterReport
@@ -10,20 +11,40 @@ from lab.guests.observation import Observation
 from lab.guests.witness import AgentReport, Silent
 from lab.verdict import Check
 
-__all__ = ["clock_check", "clocksource_check", "monotonic_check", "strayed"]
+__all__ = ["clock_check", "clocksource_check", "lost_at_boot", "monotonic_check", "strayed"]
 
 _LATEST = 5
 """Samples, one a second, of which the surest counts."""
 
 
-def clock_check(stray: float, doubt: float, limit: float) -> Check:
-    """The wall clock has strayed from that of an onlooker by no more than ``limit`` and what is not known."""
+def clock_check(stray: float, doubt: float, limit: float, *, lost: float = 0.0) -> Check:
+    """The wall clock has strayed from that of an onlooker by no more than ``limit`` and what is not known; it may be
+    late by the seconds that are known to be ``lost`` besides, as by :func:`lost_at_boot`.
+    """
+    explained = (
+        f"; up to {lost:.2f} s behind were lost while its kernel booted" if lost and stray < -limit - doubt else ""
+    )
     return Check.that(
         "clock",
-        abs(stray) <= limit + doubt,
+        -limit - doubt - lost <= stray <= limit + doubt,
         expected=f"within {limit:g} s of where it was",
-        observed=f"{stray:+.2f} s, give or take {doubt:.2f}",
+        observed=f"{stray:+.2f} s, give or take {doubt:.2f}{explained}",
     )
+
+
+def lost_at_boot(log: Iterable[str]) -> float:
+    """Seconds by which a kernel's clocks fell behind while it booted, by its own log.
+
+    Until its clocksource is in use a kernel counts ticks, and those that a busy host keeps from it are lost: so the
+    guest is late from its first second on, which no move is to blame for. Once it says how far CLOCK_MONOTONIC and the
+    CPU's clock have come (kernel/sched/clock.c, ``__set_sched_clock_stable``). A PVH guest's CPU clock begins up to a
+    second earlier, so that this is the most that can have been lost. 0 where the log does not have it.
+    """
+    found = (_STABLE.search(line) for line in log)
+    return max((max(0, int(f["cpu"]) - int(f["monotonic"])) / 1e9 for f in found if f), default=0.0)
+
+
+_STABLE = re.compile(r"sched_clock: Marking stable \((?P<monotonic>\d+), -?\d+\)->\((?P<cpu>\d+), -?\d+\)")
 
 
 def strayed(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.checks.clock import clock_check, clocksource_check, monotonic_check, strayed
+from lab.checks.clock import clock_check, clocksource_check, lost_at_boot, monotonic_check, strayed
 from lab.checks.disk import at_rest_check, in_flight_check, io_check
 from lab.checks.journey import NOT_ASKED, Journey, disk_of, memory_of
 from lab.checks.leak import leak_check
@@ -115,7 +115,9 @@ def _pause(seen: Journey, limits: Limits) -> tuple[Check, ...]:
 
 
 def _clock(seen: Journey, limits: Limits) -> tuple[Check, ...]:
-    return (clock_check(*strayed(seen.before, seen.after, seen.meter_before, seen.meter), limits.clock),)
+    booted = seen.after.boot_id != seen.before.boot_id
+    lost = lost_at_boot(seen.after.kernel_log) if booted else 0.0
+    return (clock_check(*strayed(seen.before, seen.after, seen.meter_before, seen.meter), limits.clock, lost=lost),)
 
 
 def _monotonic(seen: Journey, _limits: Limits) -> tuple[Check, ...]:

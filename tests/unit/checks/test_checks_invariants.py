@@ -330,6 +330,25 @@ def test_another_guest_that_vanished_is_told() -> None:
     assert red(replace(GOOD, traces=traces)) == {"no-leak": "xen-4.17: - tenant other"}
 
 
+STABLE = "[    9.899833] sched_clock: Marking stable (9864345617, 34153714)->(12306219428, -2407720097)"
+"""Of a PV guest whose host was short of CPU time: 2.44 s."""
+
+
+@pytest.mark.parametrize(
+    ("offset", "boot", "told"),
+    [
+        (-3.2, "new", ""),  # 2 s are allowed, and 2.44 s are explained
+        (-5.0, "new", "-4.98 s, give or take 0.35; up to 2.44 s behind were lost while its kernel booted"),
+        (3.0, "new", "+3.02 s, give or take 0.35"),
+        (-3.2, "same", "-3.18 s, give or take 0.35"),
+    ],
+)
+def test_what_a_kernel_lost_while_it_booted_is_no_moves_fault(offset: float, boot: str, told: str) -> None:
+    boot_id = GOOD.before.boot_id if boot == "same" else boot
+    after = replace(GOOD.after, boot_id=boot_id, clock_offset=offset, kernel_log=(*GOOD.after.kernel_log, STABLE))
+    assert red(replace(GOOD, meter_before=NOT_ASKED, after=after)).get("clock", "") == told
+
+
 def test_a_clock_is_told_by_a_shell_where_the_meter_has_no_sample() -> None:
     seen = replace(GOOD, meter_before=NOT_ASKED, after=replace(GOOD.after, clock_offset=3.0))
     assert red(seen) == {"clock": "+3.02 s, give or take 0.35"}
