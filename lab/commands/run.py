@@ -6,7 +6,9 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -18,6 +20,7 @@ from lab.engine.carried import Earlier
 from lab.engine.door import run as run_session
 from lab.engine.rootdir import root_of
 from lab.errors import LabError, UsageError
+from lab.hosts.debris import clear, half_made, strays, take_away
 from lab.hosts.run_folder import leftovers, sweep
 from lab.scenario.cell import MAX_ITERATIONS
 from lab.scenario.inventory import Inventory
@@ -98,7 +101,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     arguments += ["--lab-keep"] if keep else []
     with ExitStack() as undo:
         if workers > 1:
-            undo.callback(_sweep_after_workers, {left.tag for left in leftovers(cache())})
+            ruined = {left.tag for left in leftovers(cache())} | {half.path.name for half in half_made(cache())}
+            undo.callback(_sweep_after_workers, ruined)
         code, door = run_session(
             [*arguments, *call.extra],
             terminal=_terminal(undo),
@@ -128,13 +132,22 @@ def _default() -> list[str]:
 
 
 def _sweep_after_workers(before: set[str]) -> None:
-    """Remove what workers of this run left, which pytest-xdist kills at the second Ctrl-C, and which may also crash."""
-    for left in leftovers(cache()):
-        if left.tag in before:
-            continue
+    """Remove what workers of this run left, which pytest-xdist kills at the second Ctrl-C and when they take too long
+    to end, and which may also crash: their runs, and the machines that they were making.
+    """
+    where = cache()
+    ruins = [left for left in leftovers(where) if left.tag not in before]
+    halves = [half for half in half_made(where) if half.processes and half.path.name not in before]
+    # Found before anything goes: a half-made machine names the folder of its sockets.
+    folders = strays(where, {process.pid for half in halves for process in half.processes}) if halves else ()
+    removals: list[tuple[str, Callable[[], Sequence[int]]]] = [
+        *((left.tag, partial(sweep, left)) for left in ruins),
+        *((f"half-made {half.kind}/{half.key}", partial(clear, where, half)) for half in halves),
+        *((str(folder.path), partial(take_away, folder)) for folder in folders),
+    ]
+    for name, remove in removals:
         try:
-            killed = sweep(left)
-            sys.stderr.write(f"a worker was killed; removed what it left: {left.tag}, {len(killed)} processes\n")
+            sys.stderr.write(f"a worker was killed; removed what it left: {name}, {len(remove())} processes\n")
         except LabError as stuck:
             sys.stderr.write(f"error: {stuck}\n")
 
