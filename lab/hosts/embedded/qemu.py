@@ -16,7 +16,7 @@ from typing import Protocol
 from lab.deadline import Deadline
 from lab.errors import HostError
 from lab.hosts.embedded.network import NETS, PrivateNetwork
-from lab.hosts.embedded.qmp import Qmp
+from lab.hosts.embedded.qmp import NotListeningError, Qmp
 from lab.process import last_line, run, spawn
 from lab.wait import wait_until
 
@@ -319,13 +319,15 @@ def start_machine(  # noqa: PLR0913 - the parts of one command line
     try:
         socket = wiring.sockets / "qmp"
 
-        def greeted() -> bool:
+        def greeted() -> Qmp | None:
             if process.poll() is not None:
                 raise HostError(f"{name}: QEMU ended with status {process.returncode}: {last_line(log.read_bytes())}")
-            return socket.exists()
+            # Between bind(2) and listen(2) a machine that has other things to do may take its time.
+            with suppress(NotListeningError):
+                return Qmp(socket, name).connect(deadline) if socket.exists() else None
+            return None
 
-        wait_until(f"{name}: QEMU's control socket", greeted, deadline=deadline, interval=0.02)
-        with Qmp(socket, name).connect(deadline) as qmp:
+        with wait_until(f"{name}: QEMU's control socket", greeted, deadline=deadline, interval=0.02) as qmp:
             machine = Machine(name, process, qmp, wiring)
             if incoming is not None:
                 _await_running(machine, deadline)

@@ -10,12 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import ConnectError, QMPClient, QMPError
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
 
-__all__ = ["Qmp"]
+__all__ = ["NotListeningError", "Qmp"]
+
+
+class NotListeningError(HostError):
+    """The socket is there and nobody listens: QEMU has yet to begin, or is gone."""
 
 
 class Qmp:
@@ -33,10 +37,17 @@ class Qmp:
         """Greet QEMU.
 
         Raises:
-            HostError: nobody listens.
+            NotListeningError: nobody listens on the socket.
+            HostError: there is no socket, or nobody of sense behind it.
         """
         try:
             self._await(self._client.connect(str(self._socket)), "connect", deadline)
+        except HostError as trouble:
+            self._stop()
+            cause = trouble.__cause__
+            if isinstance(cause, ConnectError) and isinstance(cause.exc, ConnectionRefusedError):
+                raise NotListeningError(trouble.message) from cause
+            raise
         except BaseException:
             # There is no session to end; the client takes back by itself what it had begun.
             self._stop()

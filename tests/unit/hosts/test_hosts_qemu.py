@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -210,6 +211,23 @@ def test_a_qemu_without_its_socket_ends_with_the_deadline(programs: Programs, tm
         start_machine("xen-4.17", wiring(tmp_path), (), boot(tmp_path), incoming=None, deadline=Deadline(0.3)),
     ):
         pass
+
+
+def test_a_socket_on_which_nobody_listens_yet_is_waited_for(programs: Programs, tmp_path: Path) -> None:
+    programs.add(PROGRAM, "exec sleep 60")
+    qemu = FakeQmp(tmp_path / "qmp")
+    with contextlib.ExitStack() as stack, socket.socket(socket.AF_UNIX) as early:
+        early.bind(str(tmp_path / "qmp"))
+
+        def listen() -> None:
+            (tmp_path / "qmp").unlink()
+            stack.enter_context(qemu)
+
+        timer = threading.Timer(0.3, listen)
+        timer.start()
+        with start_machine("xen-4.17", wiring(tmp_path), (), boot(tmp_path), incoming=None, deadline=soon()) as machine:
+            timer.join()
+            machine.watch()
 
 
 def test_a_snapshot_comes_back_and_is_set_going(programs: Programs, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as stdlib_socket
 
 import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
-from lab.hosts.embedded.qmp import Qmp
+from lab.hosts.embedded.qmp import NotListeningError, Qmp
 from lab.testing.qmp import DIE, HANG, FakeQmp, Refused
 
 
@@ -72,6 +74,13 @@ def test_a_qemu_that_does_not_answer_ends_with_the_deadline(socket: Path) -> Non
 def test_nobody_listens(socket: Path) -> None:
     with pytest.raises(HostError, match=r"^xen-4\.17: QMP connect: .+"):
         Qmp(socket, "xen-4.17").connect(soon())
+
+
+def test_a_socket_without_a_listener_is_an_error_of_its_own(socket: Path) -> None:
+    with stdlib_socket(AF_UNIX) as bound:
+        bound.bind(str(socket))
+        with pytest.raises(NotListeningError, match=r"^xen-4\.17: QMP connect: .*refused"):
+            Qmp(socket, "xen-4.17").connect(soon())
 
 
 def test_somebody_listens_and_says_nothing(socket: Path) -> None:
