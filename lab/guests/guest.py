@@ -232,9 +232,12 @@ def wants_shadow(request: GuestRequest, host: Host) -> bool:
     """Whether a guest gets shadow paging on ``host`` instead of what the CPU has for it (``hap`` off).
 
     TCG marks a PAE guest's page directory pointers as accessed, where that bit is reserved: Xen finds no way through
-    them to the instruction that it is to emulate, and the guest spins for ever at its first CPUID.
+    them to the instruction that it is to emulate, and the guest spins for ever at its first CPUID. And there are hosts
+    where no guest lives without. Where Xen has no shadow paging it refuses, and says so.
     """
-    return request.type == "pvh" and request.kernel.arch == "i386" and host.accelerator == "tcg"
+    if request.type != "pvh" or host.accelerator != "tcg":
+        return False
+    return request.kernel.arch == "i386" or host.hap_fails
 
 
 def domain_spec(  # noqa: PLR0913 - the parts of a guest

@@ -71,6 +71,8 @@ class Host:
     rig: Rig | None = None
     """Its machine, if that is the lab's own."""
     accelerator: str = "hardware"
+    hap_fails: bool = False
+    """Whether a guest would be lost with the CPU's own nested paging (:mod:`lab.hosts.embedded.cr2`)."""
     tag: str = ""
     folder: str = "/run/lab"
     """Where on the host :meth:`mount` mounts."""

@@ -33,16 +33,19 @@ Reply = Any
 """What a command returns, :class:`Refused`, ``HANG`` or ``DIE``."""
 
 
+_VERSION = {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}
+
+
 class FakeQmp:
     """Listens on ``socket`` while its context lasts.
 
     ``answers`` maps a command to its reply, or to a list of them, one a call, of which the last repeats; commands that
-    are not in it return an empty object, as most of QEMU's do. ``executed`` is what was asked, in order. ``greets``
-    may be False: then nobody says a word.
+    are not in it return an empty object, as most of QEMU's do, but for its version. ``executed`` is what was asked, in
+    order. ``greets`` may be False: then nobody says a word.
     """
 
     def __init__(self, socket: Path, answers: Mapping[str, Reply] | None = None, *, greets: bool = True) -> None:
-        self.answers = dict(answers or {})
+        self.answers = {"query-version": _VERSION, **(answers or {})}
         self.executed: list[tuple[str, Mapping[str, Any]]] = []
         self._socket = socket
         self._greets = greets
@@ -91,8 +94,7 @@ class FakeQmp:
             if not self._greets:
                 await self._done.wait()
                 return
-            version = {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}
-            await _say(writer, {"QMP": {"version": version, "capabilities": []}})
+            await _say(writer, {"QMP": {"version": _VERSION, "capabilities": []}})
             heard = ""
             while more := await reader.read(1 << 16):
                 # Nothing but the end of its JSON ends a message.

@@ -11,6 +11,7 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.events import step
 from lab.hosts.embedded.clock import set_clock
+from lab.hosts.embedded.cr2 import hap_fails
 from lab.hosts.embedded.network import PrivateNetwork
 from lab.hosts.embedded.qemu import HARDWARE, Machine, Plug, Wiring, make_overlay, start_machine
 from lab.hosts.embedded.recipe import EmbeddedRecipe
@@ -151,6 +152,7 @@ def resumed(  # noqa: PLR0913 - what it is made from, and where it lives
             console=wiring.console,
             rig=machine,
             accelerator=accelerator,
+            hap_fails=hap_fails(recipe.xen, machine.version(deadline), accelerator),
             # The same at every return: guests that came out of a snapshot wear it. Nobody looks for what such a host
             # leaves behind, since nothing of it outlives its QEMU.
             tag="lab",

@@ -230,6 +230,11 @@ class Machine:
             said = " | ".join(console.decode(errors="replace").splitlines()[-3:])
             raise HostError(f"{self.name}: QEMU ended with status {self.process.returncode}; its console: {said}")
 
+    def version(self, deadline: Deadline) -> tuple[int, int]:
+        """QEMU's version, as (10, 0)."""
+        said = self.qmp.execute("query-version", deadline=deadline)["qemu"]
+        return said["major"], said["minor"]
+
     def ssh_port(self, deadline: Deadline) -> int:
         """The loopback port that leads to the machine's port 22."""
         return self.port(22, deadline)

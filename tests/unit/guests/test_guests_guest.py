@@ -150,6 +150,18 @@ def test_what_libvirt_is_told_is_what_it_takes(source: Place, type_: str, arch: 
     assert spec.hap == (not (type_ == "pvh" and arch == "i386"))
 
 
+@pytest.mark.parametrize(("kind", "fails", "hap"), [("pvh", True, False), ("pvh", False, True), ("pv", True, True)])
+def test_a_guest_that_nested_paging_would_kill_gets_shadow_paging(
+    source: Place,
+    kind: str,
+    fails: bool,  # noqa: FBT001 - a column of the table
+    hap: bool,  # noqa: FBT001 - likewise
+) -> None:
+    host = dataclasses.replace(source.host, accelerator="tcg", hap_fails=fails)
+    request = dataclasses.replace(REQUEST, type=kind)
+    assert domain_spec("g", request, Address(12), boot="/b", init="/i", disks=(), host=host).hap is hap
+
+
 @pytest.mark.parametrize("accelerator", ["kvm", "hardware"])
 def test_a_real_cpu_pages_for_a_32_bit_kernel(source: Place, accelerator: str) -> None:
     host = dataclasses.replace(source.host, accelerator=accelerator)

@@ -14,6 +14,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, HostError
+from lab.hosts.embedded.cr2 import hap_fails
 from lab.hosts.embedded.network import NETS, PrivateNetwork
 from lab.hosts.embedded.qemu import (
     HARDWARE,
@@ -275,6 +276,34 @@ def test_the_port_is_the_one_that_the_kernel_chose(programs: Programs, tmp_path:
         with pytest.raises(HostError, match=r"^xen-4\.17: QEMU does not forward a port: Hub 0 \(nat\):$"):
             machine.ssh_port(soon())
     assert qemu.executed[0] == ("human-monitor-command", {"command-line": "info usernet"})
+
+
+def test_a_machine_tells_its_version(programs: Programs, tmp_path: Path) -> None:
+    qemu = FakeQmp(
+        tmp_path / "qmp", {"query-version": {"qemu": {"major": 10, "minor": 0, "micro": 13}, "package": "D"}}
+    )
+    with started(programs, tmp_path, qemu) as machine:
+        assert machine.version(soon()) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("xen", "qemu", "accelerator", "fails"),
+    [
+        ("4.14", (10, 0), "tcg", True),
+        ("4.17", (9, 1), "tcg", True),
+        ("4.20", (10, 0), "tcg", False),
+        ("4.17", (9, 0), "tcg", False),
+        ("4.14", (7, 2), "tcg", False),
+        ("4.14", (10, 0), "kvm", False),
+    ],
+)
+def test_which_pairs_of_xen_and_qemu_lose_page_faults(
+    xen: str,
+    qemu: tuple[int, int],
+    accelerator: str,
+    fails: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert hap_fails(xen, qemu, accelerator) is fails
 
 
 def test_a_disk_is_plugged_so_that_two_hosts_may_hold_it(programs: Programs, tmp_path: Path) -> None:
