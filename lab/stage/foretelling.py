@@ -13,7 +13,7 @@ from lab.guests.moving import Arrival
 from lab.hosts.host import Host
 from lab.matrix.model import HostFacts, Matrix, MatrixCell, RunFacts
 from lab.preflight import Answer, Move, Past, past_of, preflight_of
-from lab.scenario.cell import Cell, MigrationRequest
+from lab.scenario.cell import Cell, GuestRequest, MigrationRequest
 from lab.stage.prepared import PreparedMove
 from lab.verdict import Verdict
 
@@ -35,8 +35,8 @@ class Foreteller:
         Raises:
             HostError, GuestError, DeadlineError: somebody cannot be asked.
         """
-        there = Move(request.how, modules=frozenset(request.modules.load_after), brings=_BROUGHT)
-        back = there
+        move = Move(request.how, modules=frozenset(request.modules.load_after), brings=_BROUGHT)
+        there, back = (_on(move, prepared.guest.request, host) for host in (prepared.target, prepared.source))
         if prepared.arrival is not None:
             there = _as(there, prepared.arrival, prepared.guest.request.type, prepared.target)
         if prepared.departure is not None and prepared.arrival is not None:
@@ -61,6 +61,11 @@ class Foreteller:
             cell.id, cell.scenario, cell.kind, axes, verdict.outcome, reason=verdict.reason, checks=verdict.checks
         )
         self.past += past_of(Matrix(RunFacts("this one", "", 0.0, "", "", "", hosts), (seen,)))
+
+
+def _on(move: Move, guest: GuestRequest, host: Host) -> Move:
+    """The same move; a guest that is started anew gets the paging that it needs on ``host``."""
+    return replace(move, shadow=wants_shadow(guest, host)) if move.cold else move
 
 
 def _as(move: Move, arrival: Arrival, was: str, host: Host) -> Move:

@@ -47,7 +47,8 @@ def test_what_it_says_is_kept_with_its_reasons(pair: Pair, asked: list[dict[str,
     assert answer.facts == {"preflight": "untested", "preflight_rules": "past"}
     assert json.loads((tmp_path / "preflight.json").read_text())["reasons"][0]["rule"] == "past"
     brings = frozenset({"/dev/disk/by-id", "/run/lab"})
-    assert asked == [{"there": Move("cold", modules=frozenset({"isofs"}), brings=brings), "past": Past(), "back": None}]
+    move = Move("cold", modules=frozenset({"isofs"}), brings=brings, shadow=False)
+    assert asked == [{"there": move, "past": Past(), "back": None}]
 
 
 def test_a_guest_that_becomes_another_is_asked_for_as_that(
@@ -75,6 +76,23 @@ def test_a_guest_that_gets_another_kernel_is_asked_for_with_the_paging_of_that(
     Foreteller().ask(replace(REQUEST, back=True), prepared, tmp_path, soon())
     (call,) = asked
     assert (call["there"].shadow, call["back"].shadow) == (False, True)
+
+
+@pytest.mark.parametrize(("how", "there", "back"), [("cold", False, True), ("live", None, None)])
+def test_a_guest_that_is_started_anew_is_asked_for_with_the_paging_of_that_host(  # noqa: PLR0913, PLR0917 - fixtures
+    pair: Pair,
+    asked: list[dict[str, Any]],
+    tmp_path: Path,
+    how: str,
+    there: bool | None,  # noqa: FBT001 - a column of the table
+    back: bool | None,  # noqa: FBT001 - likewise
+) -> None:
+    source, target = (replace(host, accelerator="tcg") for host in pair.hosts)
+    pair.guest.request = replace(GUEST, type="pvh")
+    prepared = PreparedMove(pair.guest, replace(source, hap_fails=True), target)
+    Foreteller().ask(replace(REQUEST, how=how, back=True), prepared, tmp_path, soon())
+    (call,) = asked
+    assert (call["there"].shadow, call["back"].shadow) == (there, back)
 
 
 def test_what_came_of_a_move_is_what_the_next_is_judged_by(
