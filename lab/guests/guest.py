@@ -329,6 +329,12 @@ def start_guest(  # noqa: PLR0913, PLR0917 - what it is made from, and where it 
             undoing.pop_all()
 
 
+_NEWER_QEMU = (
+    "; nested paging is no way out, since QEMU from 9.1 on keeps page faults from guests of this Xen, as 7.2 does not "
+    "(docs/explanation/nested-xen.md)"
+)
+
+
 def _explained(refused: GuestRefusedError, host: Host) -> LabError:
     """Libvirt says that libxl failed; why is in libxl's log."""
     words = libxl_words(host, Deadline(20))
@@ -338,7 +344,8 @@ def _explained(refused: GuestRefusedError, host: Host) -> LabError:
     known = known_refusal(words, host.facts)
     if known is not None:
         refusal, line = known
-        return UnsupportedError(f"{refused.message}: {line}: {refusal.because}", reason=refusal.reason)
+        because = f"{refusal.because}{_NEWER_QEMU if host.hap_fails else ''}"
+        return UnsupportedError(f"{refused.message}: {line}: {because}", reason=refusal.reason)
     return GuestError(message, hint=refused.hint)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
-from lab.errors import DeadlineError, GuestError, HostError
+from lab.errors import DeadlineError, GuestError, HostError, UnsupportedError
 from lab.events import Event, subscribe
 from lab.guests.guest import Address, Guest, domain_spec, start_guest
 from lab.guests.image import BootFiles, GuestImage
@@ -220,6 +220,23 @@ def test_a_guest_that_libvirt_refuses_leaves_nothing(
         pass
     assert (source.guests, source.serials, failures) == ({}, {"b00t"}, [])
     assert not (tmp_path / f"{NAME}.raw").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_refusal_for_want_of_shadow_paging_says_why_it_was_asked_for(
+    source: Place,
+    image: GuestImage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,  # noqa: FBT001 - a column
+) -> None:
+    words = "libxl: libxl_create.c:711:libxl__domain_make: domain creation fail: Operation not supported"
+    source.hypervisor.faults.refuse["start"] = Said(binding.INTERNAL_ERROR, binding.FROM_DRIVER, words)
+    monkeypatch.setattr("lab.guests.guest.libxl_words", lambda *_: (words,))
+    source.host = dataclasses.replace(source.host, hap_fails=fails)
+    with pytest.raises(UnsupportedError, match="is built without it") as refused, start(source, image, tmp_path):
+        pass
+    assert ("QEMU from 9.1 on" in refused.value.message) is fails
 
 
 def test_a_disk_that_cannot_be_plugged_leaves_no_other(
