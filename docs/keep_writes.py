@@ -1,0 +1,60 @@
+# ruff: noqa: INP001 - a program of its own, no part of a package
+"""Write what drivers made of writing into its page: ``python docs/keep_writes.py RUN...``, with folders of runs of
+``scenarios/ntfs/write.lab.yaml``. A cell that is in several counts as it was judged last.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent / "findings" / "write-table.md"
+MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?"}
+MOST = 4
+
+
+def square(cell: dict[str, Any]) -> str:
+    """What a cell came to, and by which checks."""
+    head = f"{MARKS[cell['outcome']]} {cell['finding'] or cell['outcome']}".replace("✔ correct", "✔")
+    worst = "fail" if cell["outcome"] == "fail" else "unsupported"
+    names = [check["name"].partition(":")[2] or check["name"] for check in cell["checks"] if check["outcome"] == worst]
+    names = [] if cell["outcome"] == "pass" else list(dict.fromkeys(names))
+    more = f" +{len(names) - MOST}" if len(names) > MOST else ""
+    return f"{head}: {', '.join(names[:MOST])}{more}" if names else head
+
+
+def column(cell: dict[str, Any]) -> str:
+    """The driver with its version, as far as that is told."""
+    axes = cell["axes"]
+    version = axes.get("driver_version", "").split()[0:2] if axes["driver"].endswith("3g") else ()
+    return " ".join((axes["driver"], *version)) if version else f"{axes['driver']} on {axes['kernel']}"
+
+
+def table(cells: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The table, a line a row."""
+    judged = {cell["id"]: cell for cell in cells}
+    rows: dict[str, dict[str, str]] = {}
+    columns = list(dict.fromkeys(column(cell) for cell in judged.values()))
+    for cell in judged.values():
+        rows.setdefault(cell["axes"]["volume"], {})[column(cell)] = square(cell)
+    yield f"| volume | {' | '.join(columns)} |"
+    yield f"|---|{'---|' * len(columns)}"
+    for volume, squares in sorted(rows.items()):
+        yield f"| `{volume}` | {' | '.join(squares.get(name, '') for name in columns)} |"
+
+
+def main(runs: Iterable[Path]) -> None:
+    """Write the page's table."""
+    events = [json.loads(line) for run in runs for line in (run / "run.jsonl").read_text().splitlines()]
+    cells = [event["cell"] for event in events if event["event"] == "verdict"]
+    before, _, rest = PAGE.read_text().partition("<!-- table -->\n")
+    _, _, after = rest.partition("<!-- /table -->\n")
+    lines = "\n".join(table(cells))
+    PAGE.write_text(f"{before}<!-- table -->\n{lines}\n<!-- /table -->\n{after}")
+
+
+if __name__ == "__main__":
+    main(map(Path, sys.argv[1:]))
