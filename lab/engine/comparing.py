@@ -26,9 +26,11 @@ from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UnsupportedError
 from lab.hosts.run_folder import run_folder
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
 from lab.matrix.tally import exit_code
+from lab.ntfs.checker import Checker
 from lab.ntfs.drivers import built_for
 from lab.ntfs.foreign import Foreign, admit
 from lab.ntfs.images.image import NtfsVolume
+from lab.ntfs.ntfsck import ntfsck_if_any
 from lab.ntfs.specimen import Specimen
 from lab.report.advice import SCHEMA, Advice, advise
 from lab.report.progress import Progress
@@ -49,6 +51,9 @@ _PLAN_SECONDS = 3600.0
 
 _ADMISSION = 10
 """Times what it takes to copy a volume: three readers read it too, the slowest at 2 MB/s."""
+
+_CHECKER_SECONDS = 300.0
+"""To download and unpack it; half a minute, and nothing from then on."""
 
 _BRING_UP_SECONDS = 600.0
 """A bench from a warm cache takes half a minute, on a busy machine some of them."""
@@ -119,7 +124,8 @@ def compare(
         try:
             undo.enter_context(progress)
             run.plan(entries)
-            run.admit(work)
+            with ntfsck_if_any(Cache(settings.cache), Deadline(_CHECKER_SECONDS)) as checker:
+                run.admit(work, checker)
             run.try_all(settings, open_stage)
         except KeyboardInterrupt:
             answer.interrupted = True
@@ -163,10 +169,10 @@ class _Run:
         self._record.planned(planned)
         self._progress.planned(planned)
 
-    def admit(self, work: Path) -> None:
+    def admit(self, work: Path, checker: Checker | None) -> None:
         """Copy every volume and ask the readers; a row that cannot be tried gets its verdicts at once."""
         asked = [(one, one.volume, work / f"copy-{n}") for n, one in enumerate(self._entries) if one.volume is not None]
-        with in_pairs([partial(_ask, *each) for each in asked]) as answers:
+        with in_pairs([partial(_ask, *each, checker) for each in asked]) as answers:
             for number, ((entry, volume, _), answer) in enumerate(zip(asked, answers, strict=True), 1):
                 self._progress.counting("asking the readers", number, len(asked), entry.name)
                 self._admit(entry, volume, answer)
@@ -305,11 +311,11 @@ class _Run:
             answer.troubles.append(trouble)
 
 
-def _ask(entry: Entry, volume: NtfsVolume, folder: Path, clock: Clock) -> Foreign:
+def _ask(entry: Entry, volume: NtfsVolume, folder: Path, checker: Checker | None, clock: Clock) -> Foreign:
     folder.mkdir()
     deadline = Deadline(_ADMISSION * moving_seconds(volume.size), clock)
     with events.step("ask the readers", volume=entry.name):
-        return admit(volume, entry.name, folder, deadline)
+        return admit(volume, entry.name, folder, deadline, checker)
 
 
 def _advice(foreign: Foreign, matrix: Matrix) -> Advice:

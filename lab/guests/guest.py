@@ -139,11 +139,13 @@ class Guest:
         """Nothing of it is left there."""
         self._elsewhere.remove(host)
 
-    def console(self, *, deadline: Deadline) -> str:
-        """What the guest has said on its serial console on this host, kept by xenconsoled also after its death."""
+    def console(self, *, deadline: Deadline, host: Host | None = None) -> str:
+        """What the guest has said on its serial console on ``host``, or where it is now; xenconsoled keeps it, also
+        after the guest's death.
+        """
         log = f"/var/log/xen/console/guest-{self.name}.log"
-        done = self.host.shell.run("sh", "-c", f"cat {log} 2>/dev/null | tail -c 400000", deadline=deadline)
-        return done.text
+        shell = (host or self.host).shell
+        return shell.run("sh", "-c", f"cat {log} 2>/dev/null | tail -c 400000", deadline=deadline).text
 
     @property
     def testinfra(self) -> Any:  # noqa: ANN401 - testinfra makes its modules' attributes at run time

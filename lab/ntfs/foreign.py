@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from lab import events
 from lab.deadline import Deadline
 from lab.errors import ImageError
+from lab.ntfs.checker import Checker, damage
 from lab.ntfs.condition import state_of
 from lab.ntfs.images.image import NtfsVolume
 from lab.ntfs.manifest import Kind, Manifest
@@ -48,7 +49,8 @@ class Foreign:
 
     ``testimony`` is a document of what the readers said. Where they cannot read it, the specimen's manifest is unsure
     from the root on, its doubts say why, and only what a driver does to it can be told. ``trouble`` is that there were
-    not even two readers to ask, or None. ``fault`` is what is wrong with its boot sector or its length, or empty.
+    not even two readers to ask, or None. ``fault`` is what is wrong with its boot sector, its length or, by a checker's
+    word, its structures; empty if nothing is known to be.
     """
 
     specimen: Specimen
@@ -70,21 +72,55 @@ def labels(images: Iterable[Path]) -> dict[Path, str]:
     return named
 
 
-def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline) -> Foreign:
+def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline, checker: Checker | None = None) -> Foreign:
     """Copy a volume into the folder ``work`` and ask the readers what it holds.
+
+    A volume that calls itself clean, or only dirty, is damaged all the same if ``checker`` finds more in it than a
+    bitmap that counts wrongly.
 
     Raises:
         ImageError: it cannot be copied.
         DeadlineError: it was not done in time.
     """
     path = volume.copy(work, deadline)
+    # Before the readers: one of them mounts the volume, and ntfsck declines what is mounted.
+    checked = _checked(path, checker, deadline)
+    fault = volume.fault or checked.fault
     try:
         truth = _patient_truth(path, name, deadline)
     except NoTruthError as unread:
-        return _unread(volume, name, path, unread)
-    state = State.DAMAGED if volume.fault else state_of(path)
+        return _unread(volume, name, path, unread, checked)
+    state = State.DAMAGED if volume.fault else checked.judged(state_of(path))
     specimen = Specimen(name, path, volume.sector, state, truth.manifest, (*_moved(volume), *_doubts(truth)))
-    return Foreign(specimen, _testimony(specimen, volume, truth.readings), fault=volume.fault)
+    return Foreign(specimen, _testimony(specimen, volume, truth.readings, checked), fault=fault)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a checker says of a volume: ``word`` of all, ``fault`` of what makes it a damaged one."""
+
+    word: str
+    fault: str = ""
+
+    def judged(self, state: State) -> State:
+        """The state, where the structures tell of ``state``. A Windows that sleeps may have the rest in its memory."""
+        return State.DAMAGED if self.fault and state is not State.HIBERNATED else state
+
+
+def _checked(path: Path, checker: Checker | None, deadline: Deadline) -> _Checked:
+    if checker is None:
+        return _Checked("not asked")
+    report = checker.check(path, deadline.at_most(_reading_seconds(path)))
+    if report.silent:
+        return _Checked(f"{checker.name}: no answer: {report.silent}")
+    worst = damage(report)
+    word = f"{checker.name}: {_shortened(worst or report.findings) or 'content'}"
+    return _Checked(word, word if worst else "")
+
+
+def _shortened(findings: Sequence[str]) -> str:
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return spelled(findings[0]) + more if findings else ""
 
 
 def _patient_truth(path: Path, name: str, deadline: Deadline) -> Truth:
@@ -108,17 +144,18 @@ def _reading_seconds(volume: Path) -> float:
     return _READER_SECONDS + volume.stat().st_blocks * 512 / _BYTES_A_SECOND + records / _RECORDS_A_SECOND
 
 
-def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError) -> Foreign:
+def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError, checked: _Checked) -> Foreign:
     # The readers were shown a copy; the user knows the volume by another name.
     said = unread.message.replace(str(path), volume.place)
     why = "; ".join(filter(None, (volume.fault, said.removeprefix(f"{volume.place}: "))))
     # A driver is right to refuse what no reader accepts. Where one of them does, nobody can say who is right, unless it
     # can be seen from outside that the volume is not whole.
     doubtful = unread.readings.manifests or not unread.readings.answers
-    state = State.UNKNOWN if doubtful and not volume.fault else State.DAMAGED
+    fault = volume.fault or checked.fault
+    state = State.UNKNOWN if doubtful and not fault else State.DAMAGED
     specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (*_moved(volume), f"its whole content: {why}"))
     trouble = None if unread.answered else ImageError(said, hint=unread.hint)
-    return Foreign(specimen, _testimony(specimen, volume, unread.readings, trouble=said), trouble, volume.fault)
+    return Foreign(specimen, _testimony(specimen, volume, unread.readings, checked, trouble=said), trouble, fault)
 
 
 def _moved(volume: NtfsVolume) -> Iterator[str]:
@@ -143,7 +180,9 @@ def _doubts(truth: Truth) -> Iterator[str]:
             yield f"{shown(path or '/')}: fewer than two trusted readers can list it"
 
 
-def _testimony(specimen: Specimen, volume: NtfsVolume, readings: Readings, *, trouble: str = "") -> dict[str, Any]:
+def _testimony(
+    specimen: Specimen, volume: NtfsVolume, readings: Readings, checked: _Checked, *, trouble: str = ""
+) -> dict[str, Any]:
     boot = volume.boot
     return {
         "schema": SCHEMA,
@@ -157,6 +196,7 @@ def _testimony(specimen: Specimen, volume: NtfsVolume, readings: Readings, *, tr
         "mft_record": boot.record if boot else None,
         "boot_sector": "whole" if volume.is_cut else volume.fault or "whole",
         "truncated": volume.fault if volume.is_cut else "",
+        "checker": checked.word,
         "readers": {name: f"{len(manifest.entries)} names" for name, manifest in sorted(readings.manifests.items())},
         "refusals": dict(sorted(readings.refusals.items())),
         "trouble": trouble,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +16,14 @@ from lab.cache import Cache, fingerprint
 from lab.deadline import Deadline
 from lab.debian.archive import Archive, Package
 from lab.errors import LabError
+from lab.events import emit
 from lab.ntfs.checker import Checker
 from lab.process import Completed, run
 
-__all__ = ["found_by_ntfsck", "ntfsck"]
+__all__ = ["NTFSCK", "found_by_ntfsck", "ntfsck", "ntfsck_if_any"]
+
+NTFSCK = "ntfsck"
+"""Its name among the checkers."""
 
 _SUITE = "forky"
 _PACKAGE = "ntfsprogs-plus"
@@ -43,7 +47,19 @@ def ntfsck(cache: Cache, deadline: Deadline) -> Iterator[Checker]:
     build = partial(_unpack, archive, needed, deadline)
     with cache.use("ntfsck", key, build, deadline=deadline, title=f"ntfsck ({_SUITE})") as folder:
         words = _words(folder / "root")
-        yield Checker("ntfsck", lambda: words, found_by_ntfsck)
+        yield Checker(NTFSCK, lambda: words, found_by_ntfsck)
+
+
+@contextmanager
+def ntfsck_if_any(cache: Cache, deadline: Deadline) -> Iterator[Checker | None]:
+    """The checker, or None where it cannot be had: what it would have said is missing then, which an event tells."""
+    with ExitStack() as stack:
+        try:
+            checker = stack.enter_context(ntfsck(cache, deadline))
+        except LabError as trouble:
+            emit("checker trouble", checker=NTFSCK, why=trouble.message)
+            checker = None
+        yield checker
 
 
 def _unpack(archive: Archive, packages: tuple[Package, ...], deadline: Deadline, folder: Path) -> None:

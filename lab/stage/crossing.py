@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
 from lab.events import step
+from lab.ntfs.checker import Checker
 from lab.ntfs.drivers import Driver, DriverKind, drivers
 from lab.ntfs.foreign import Foreign, admit
 from lab.ntfs.images.image import open_image
+from lab.ntfs.ntfsck import NTFSCK
 from lab.ntfs.operations import operations
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
@@ -77,7 +79,7 @@ def cross(  # noqa: PLR0913, PLR0917 - who writes what, what that is called, and
     if copy is None:
         return Crossed(verdict=_not_written(request, verdict), facts=facts)
     with step("ask the readers", volume=name):
-        foreign = _admitted(copy, name, work, deadline)
+        foreign = _admitted(copy, name, work, prepared.bench.checkers, deadline)
     (evidence / "readers.json").write_text(json.dumps(foreign.testimony, ensure_ascii=True, indent=1) + "\n")
     return Crossed(_as_meant(foreign.specimen, pristine.specimen), facts=facts)
 
@@ -92,13 +94,14 @@ def _not_written(request: NtfsRequest, verdict: Verdict) -> Verdict:
     return Verdict(Outcome.UNSUPPORTED, reason, verdict.checks, verdict.finding)
 
 
-def _admitted(copy: Path, name: str, work: Path, deadline: Deadline) -> Foreign:
+def _admitted(copy: Path, name: str, work: Path, checkers: Iterable[Checker], deadline: Deadline) -> Foreign:
     disk = open_image(copy, work, deadline)
     if not disk.volumes:
         raise ImageError(f"{name}: is no volume any more")
     folder = work / "read"
     folder.mkdir()
-    foreign = admit(disk.volumes[0], name, folder, deadline)
+    strict = next((checker for checker in checkers if checker.name == NTFSCK), None)
+    foreign = admit(disk.volumes[0], name, folder, deadline, strict)
     copy.unlink()
     if foreign.trouble is not None:
         raise foreign.trouble

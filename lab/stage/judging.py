@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lab.beside import beside
@@ -14,6 +16,7 @@ from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
 from lab.errors import GuestError, HostError, LabError
 from lab.guests import moving
+from lab.guests.doubled import doubled_interrupt
 from lab.guests.guest import Guest, SilentGuestError
 from lab.guests.observation import Observation, observe
 from lab.guests.refusals import known_refusal, libxl_words
@@ -42,6 +45,11 @@ _SILENT = "keepalive timeout"
 
 def judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, deadline: Deadline) -> Verdict:
     """The guest runs the kernel that was asked for, and its modules load."""
+    host = prepared.guest.host
+    return _unless_emulated(prepared.guest, (host,), partial(_judge_guest, request, prepared, evidence, deadline))
+
+
+def _judge_guest(request: BootRequest, prepared: PreparedGuest, evidence: Path, deadline: Deadline) -> Verdict:
     guest = prepared.guest
     loadings, seen = _look(guest, request.modules, evidence / "guest.txt", deadline)
     checks = (
@@ -62,7 +70,50 @@ def judge_move(
 ) -> Verdict:
     """Look, move, look again, load more modules, and put every invariant to what was seen; likewise on the way back, if
     it goes there and back. ``loadings`` is what came of the modules that were to be loaded before.
+
+    Raises:
+        LabError: the lab is at fault, or an emulated CPU.
     """
+    judge = partial(_judge_move, request, prepared, loadings, evidence, deadline)
+    return _unless_emulated(prepared.guest, (prepared.source, prepared.target), judge)
+
+
+def _unless_emulated(guest: Guest, hosts: Iterable[Host], judge: Callable[[], Verdict]) -> Verdict:
+    """The verdict, unless what went wrong with the guest is that an emulated CPU gave it an interrupt twice."""
+    try:
+        verdict = judge()
+    except LabError as lost:
+        _blame_emulator(guest, hosts, lost)
+        raise
+    if verdict.outcome is Outcome.FAIL:
+        _blame_emulator(guest, hosts)
+    return verdict
+
+
+def _blame_emulator(guest: Guest, hosts: Iterable[Host], lost: LabError | None = None) -> None:
+    for host in hosts:
+        if host.accelerator != "tcg":
+            continue
+        console = ""
+        with suppress(LabError):  # a host that cannot be asked says so elsewhere
+            console = guest.console(deadline=Deadline(20), host=host)
+        if said := doubled_interrupt(console.splitlines()):
+            raise _doubled(f"{guest.name} on {host.name}", said) from lost
+
+
+def _doubled(guest: str, said: str) -> HostError:
+    return HostError(
+        f"{guest}: died of an interrupt that QEMU delivered twice, {said} (docs/explanation/nested-xen.md)"
+    )
+
+
+def _judge_move(
+    request: MigrationRequest,
+    prepared: PreparedMove,
+    loadings: tuple[Loading, ...],
+    evidence: Path,
+    deadline: Deadline,
+) -> Verdict:
     guest, modules = prepared.guest, request.modules
     checks: list[Check] = []
     legs = ((prepared.source, prepared.target), (prepared.target, prepared.source))[: 2 if request.back else 1]
@@ -165,6 +216,8 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
     untouched = bench.shelf.digest(name, deadline)
     document = bench.read(prepared.driver, name, seconds=specimen.reading_seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
+    if said := doubled_interrupt(log):
+        raise _doubled(bench.guest.name, said)
     verdict = check_volume(specimen.manifest, specimen.state, document, log=log, folder=evidence, run_folder=evidence)
     if verdict.finding in {Finding.CRASH, Finding.HANG}:
         # Its kernel is not to be trusted any more; a driver that merely showed wrong bytes has tainted nothing.

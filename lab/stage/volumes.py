@@ -12,12 +12,11 @@ from pathlib import Path
 from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
-from lab.errors import LabError
 from lab.events import emit, step
 from lab.hosts.run_folder import RunFolder
 from lab.ntfs.checker import NTFSFIX, Checker
 from lab.ntfs.drivers import drivers
-from lab.ntfs.ntfsck import ntfsck
+from lab.ntfs.ntfsck import ntfsck_if_any
 from lab.ntfs.operations import operations
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, build, recipe_key, recipes
@@ -157,11 +156,8 @@ class VolumeCells:
     def _checkers(self, deadline: Deadline) -> tuple[Checker, ...]:
         """As many as can be had: ntfsck of another suite, and what is installed."""
         if not self._checking:
-            try:
-                self._checking.append(self.stack.enter_context(ntfsck(self.cache, deadline.at_most(_CHECKER_SECONDS))))
-            except LabError as trouble:
-                emit("checker trouble", checker="ntfsck", why=trouble.message)
-            self._checking.append(NTFSFIX)
+            others = self.stack.enter_context(ntfsck_if_any(self.cache, deadline.at_most(_CHECKER_SECONDS)))
+            self._checking += [checker for checker in (others, NTFSFIX) if checker is not None]
         return tuple(self._checking)
 
     def _put_aside(self, request: NtfsRequest, verdict: Verdict, evidence: Path) -> None:

@@ -9,16 +9,18 @@ import os
 import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lab import cli
+from lab.engine import comparing
 from lab.errors import HostError
 from lab.matrix.model import Matrix
 from lab.ntfs import foreign
+from lab.ntfs.checker import Checker
 from lab.ntfs.drivers import drivers
 from lab.ntfs.images.busy import Machine
 from lab.ntfs.images.image import NtfsVolume
@@ -74,6 +76,7 @@ class Desk:
     folder: Path
     script: Mapping[str, Act | Sequence[Act]] = field(default_factory=dict)
     truth: Callable[[], Truth] = lambda: Truth(Manifest((Entry("a", Kind.FILE, size=1, sha256="0"),)), (), Readings())
+    checker: Checker | None = None
     specimens: list[Specimen] = field(default_factory=list)
     stage: FakeStage = field(default_factory=FakeStage)
 
@@ -104,10 +107,19 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ntfs, "open_stage", made.open_stage)
     monkeypatch.setattr(foreign, "truth_of", lambda *_words, **_more: made.truth())
+    monkeypatch.setattr(comparing, "ntfsck_if_any", lambda *_words: nullcontext(made.checker))
     return made
 
 
 Captured = pytest.CaptureFixture[str]
+
+
+def test_what_a_checker_finds_is_told_and_makes_the_volume_a_damaged_one(desk: Desk, capsys: Captured) -> None:
+    desk.checker = Checker("ntfsck", lambda: ("true",), lambda _: ("Corrupted MFT record 65", "more"))
+    desk.lab(volume(desk.folder / "disk.img"))
+    (specimen,) = desk.specimens
+    assert specimen.state is State.DAMAGED
+    assert "Not whole: ntfsck: Corrupted MFT record 65 (and 1 more)." in capsys.readouterr().out
 
 
 def test_every_driver_reads_every_volume_and_a_sentence_says_what_came_of_it(desk: Desk, capsys: Captured) -> None:

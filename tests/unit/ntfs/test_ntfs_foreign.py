@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +14,7 @@ import pytest
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError
 from lab.ntfs import foreign
+from lab.ntfs.checker import Checker
 from lab.ntfs.foreign import admit, labels
 from lab.ntfs.images.image import open_image
 from lab.ntfs.judging.reading import judge
@@ -76,6 +77,65 @@ def test_a_volume_is_admitted_with_what_two_readers_say_and_never_written(
     assert set(admitted.testimony["readers"]) == {"libfsntfs", "ntfs-3g"}
     assert json.loads(json.dumps(admitted.testimony)) == admitted.testimony
     assert (hashlib.sha256(volume.path.read_bytes()).hexdigest(), volume.path.stat().st_mtime_ns) == before
+
+
+def says(*findings: str) -> Checker:
+    return Checker("picky", lambda: ("true",), lambda _: findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "checker", "state", "fault", "word"),
+    [
+        ("streams", says(), State.CLEAN, "", "picky: content"),
+        ("streams", None, State.CLEAN, "", "not asked"),
+        ("streams", says("Cluster bitmap differs"), State.CLEAN, "", "picky: Cluster bitmap differs"),
+        ("streams", says("Clear MFT bitmap count:1", "A", "B"), State.DAMAGED, "picky: A (and 1 more)", ""),
+        ("dirty", says("torn\x1b"), State.DAMAGED, "picky: torn\\x1b", ""),
+        ("hibernated", says("torn"), State.HIBERNATED, "picky: torn", ""),
+        (
+            "streams",
+            Checker("absent", lambda: ("no-such-checker",), lambda _: ()),
+            State.CLEAN,
+            "",
+            "absent: no answer: no-such-checker: no such program",
+        ),
+    ],
+)
+def test_a_volume_is_damaged_by_the_word_of_a_checker(  # noqa: PLR0913, PLR0917 - the columns of the table
+    built: Mapping[str, Volume],
+    tmp_path: Path,
+    name: str,
+    checker: Checker | None,
+    state: State,
+    fault: str,
+    word: str,
+) -> None:
+    (found,) = open_image(built[name].path, tmp_path, Deadline(30)).volumes
+    admitted = admit(found, name, tmp_path, Deadline(60), checker)
+    assert (admitted.specimen.state, admitted.fault) == (state, fault)
+    assert admitted.testimony["checker"] == (word or fault)
+    assert admitted.testimony["boot_sector"] == "whole"
+
+
+def test_what_a_checker_calls_damage_tells_why_nobody_can_read_it(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unread(*_: object, **__: object) -> Truth:
+        raise NoTruthError("x: read by 1 of 3", Readings({"ntfs-3g": Manifest(())}))
+
+    monkeypatch.setattr(foreign, "truth_of", unread)
+    (found,) = open_image(built["streams"].path, tmp_path, Deadline(30)).volumes
+    asked = [admit(found, "x", tmp_path / name, Deadline(60), says(*said)) for name, said in folders(tmp_path)]
+    assert [(one.specimen.state, one.fault) for one in asked] == [
+        (State.UNKNOWN, ""),
+        (State.DAMAGED, "picky: torn"),
+    ]
+
+
+def folders(work: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, said in (("content", ()), ("not", ("torn",))):
+        (work / name).mkdir()
+        yield name, said
 
 
 def test_a_volume_that_no_two_readers_can_read_is_admitted_without_a_truth(

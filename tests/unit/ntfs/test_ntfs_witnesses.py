@@ -15,7 +15,7 @@ from lab.deadline import Deadline
 from lab.debian.archive import Package
 from lab.errors import LabError
 from lab.ntfs import ntfsck as ntfsck_module
-from lab.ntfs.checker import NTFSFIX, Checker, Report, new_findings
+from lab.ntfs.checker import NTFSFIX, Checker, Report, damage, new_findings
 from lab.ntfs.difference import Difference, diff
 from lab.ntfs.inspection import Inspection, inspect
 from lab.ntfs.judging.after import checker_checks, flag_check
@@ -238,6 +238,12 @@ def test_a_checker_that_is_not_there_is_silent_and_not_content(tmp_path: Path) -
     assert absent.check(tmp_path, Deadline(5)).silent == "no-such-checker: no such program"
     slow = Checker("slow", lambda: ("sh", "-c", "sleep 9"), lambda _: ())
     assert "not done within 0.2 s" in slow.check(tmp_path, Deadline(0.2)).silent
+
+
+def test_a_bitmap_that_counts_wrongly_is_no_damage() -> None:
+    bitmaps = ("Clear MFT bitmap count:717", "Inode(6:80): Cluster bitmap of fsck and disk are different.")
+    assert damage(Report((*bitmaps, "it ended with status -11"))) == ()
+    assert damage(Report((*bitmaps, "Corrupted MFT record 65"))) == ("Corrupted MFT record 65",)
 
 
 def inspected(found: tuple[str, ...]) -> Inspection:

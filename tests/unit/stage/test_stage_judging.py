@@ -332,6 +332,51 @@ def test_a_guest_that_ends_as_it_arrives_is_a_failure(
 
 CUT_OFF = {"sh -c *echo boot_id=*": HostError(f"{NAME}: connection lost: no reason given")}
 
+TWICE = """\
+[   99.517488]  sysvec_xen_hvm_callback+0xa/0x90
+[   99.517505] RIP: 0010:asm_sysvec_xen_hvm_callback+0x0/0x20
+[   99.517511] Code: e9 85 04 00 00 <0f> 1f 00 fc
+[   99.517516] RSP: 0000:fffffe0000002fd8 EFLAGS: 00000002
+[   99.661508] Kernel panic - not syncing: Fatal exception in interrupt
+"""
+
+
+def emulated(pair: Pair, on: int, console: str) -> None:
+    """Both hosts have emulated CPUs, and the guest's console on one of them says that."""
+    pair.hosts[:] = [replace(host, accelerator="tcg") for host in pair.hosts]
+    pair.guest.host = pair.hosts[0]
+    pair.dom0s[on].answers = {**pair.dom0s[on].answers, "sh -c cat *": console}
+
+
+@pytest.mark.parametrize("on", [0, 1])
+def test_a_guest_that_dies_of_an_interrupt_delivered_twice_is_the_emulators_fault(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch, on: int
+) -> None:
+    dying(pair, monkeypatch)
+    emulated(pair, on, TWICE)
+    with pytest.raises(HostError) as caught:
+        judged(pair, evidence)
+    where = f"{NAME} on {pair.hosts[on].name}"
+    assert caught.value.message.startswith(f"{where}: died of an interrupt that QEMU delivered twice, at asm_sysvec_")
+
+
+def test_and_so_it_is_where_the_guest_is_lost_before_it_moves(pair: Pair, evidence: Path) -> None:
+    emulated(pair, 0, TWICE)
+    pair.shells[0].answers = {**pair.shells[0].answers, **CUT_OFF}
+    with pytest.raises(HostError, match="of an interrupt that QEMU delivered twice, at"):
+        judged(pair, evidence)
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_guest_that_dies_of_anything_else_or_on_a_real_cpu_fails(
+    pair: Pair, evidence: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    dying(pair, monkeypatch)
+    emulated(pair, 1, TWICE.replace("EFLAGS: 00000002", "EFLAGS: 00000202") if accelerator == "tcg" else TWICE)
+    pair.hosts[:] = [replace(host, accelerator=accelerator) for host in pair.hosts]
+    pair.guest.host = pair.hosts[0]
+    assert judged(pair, evidence).outcome is Outcome.FAIL
+
 
 def test_a_guest_that_ends_while_it_is_looked_at_is_a_failure(pair: Pair, evidence: Path) -> None:
     pair.source.faults.lose_guest = True
