@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tabled import tabled
+
 FINDINGS = Path(__file__).parent / "findings"
 RECORD = FINDINGS / "records" / "migration-full" / "run.jsonl"
 PAGE = FINDINGS / "migration-matrix.md"
@@ -81,13 +83,8 @@ def main(run: Path) -> None:
     text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     RECORD.write_text(PATHS.sub("", text))
     cells = [event["cell"] for event in events if event["event"] == "verdict"]
-    page = PAGE.read_text()
-    before, _, rest = page.partition("<!-- table -->\n")
-    _, _, after = rest.partition("<!-- /table -->\n")
-    if not after and not rest:
-        sys.exit(f"{PAGE}: no <!-- table --> in it")
     planned = [cell for event in events if event["event"] == "planned" for cell in event["cells"]]
-    PAGE.write_text(f"{before}<!-- table -->\n{chr(10).join(table(planned, cells))}\n<!-- /table -->\n{after}")
+    tabled(PAGE, table(planned, cells))
     checks = defaultdict(set)
     for cell in cells:
         if cell["outcome"] == "pass":

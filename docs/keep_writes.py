@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tabled import tabled
+
 PAGE = Path(__file__).parent / "findings" / "write-table.md"
 MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?"}
 MOST = 4
@@ -50,10 +52,7 @@ def main(runs: Iterable[Path]) -> None:
     """Write the page's table."""
     events = [json.loads(line) for run in runs for line in (run / "run.jsonl").read_text().splitlines()]
     cells = [event["cell"] for event in events if event["event"] == "verdict"]
-    before, _, rest = PAGE.read_text().partition("<!-- table -->\n")
-    _, _, after = rest.partition("<!-- /table -->\n")
-    lines = "\n".join(table(cells))
-    PAGE.write_text(f"{before}<!-- table -->\n{lines}\n<!-- /table -->\n{after}")
+    tabled(PAGE, table(cells))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,9 @@ def _sweep_after_workers(before: set[str]) -> None:
     ]
     for name, remove in removals:
         try:
-            sys.stderr.write(f"a worker was killed; removed what it left: {name}, {len(remove())} processes\n")
+            killed = len(remove())
+            what = f"{name}, {killed} process{'' if killed == 1 else 'es'}"
+            sys.stderr.write(f"a worker was killed; removed what it left: {what}\n")
         except LabError as stuck:
             sys.stderr.write(f"error: {stuck}\n")
 
