@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -302,6 +303,17 @@ class Machine:
         return True
 
 
+def _yield_to_cpu(pid: int) -> None:
+    """Let no thread of a QEMU push another one off its core by waking up (SCHED_BATCH, sched(7)).
+
+    A device's thread that wakes up as the CPU's thread gives back the big lock would take its core between two looks at
+    what is asked of the CPU, and that makes it deliver an interrupt twice (:mod:`lab.guests.doubled`). It runs on
+    another core, or at the end of a time slice.
+    """
+    with suppress(ProcessLookupError):  # it has ended; why is found out below
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+
+
 @contextmanager
 def start_machine(  # noqa: PLR0913 - the parts of one command line
     name: str, wiring: Cabling, hardware: tuple[str, ...], boot: Start, *, incoming: Path | None, deadline: Deadline
@@ -321,6 +333,7 @@ def start_machine(  # noqa: PLR0913 - the parts of one command line
         words.write(shlex.join(argv).encode() + b"\n")
         words.flush()
         process = spawn(*argv, stdin=subprocess.DEVNULL, stdout=words.fileno(), stderr=words.fileno())
+    _yield_to_cpu(process.pid)
     try:
         socket = wiring.sockets / "qmp"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import threading
@@ -184,6 +185,12 @@ def test_a_machine_runs_as_long_as_it_is_wanted(programs: Programs, tmp_path: Pa
     assert machine.process.poll() is not None
     assert programs.note("words") == ["-m", "1", *wiring(tmp_path).argv("xen-4.17"), *boot(tmp_path).argv()]
     assert (tmp_path / "qemu.log").read_text().startswith("qemu-system-x86_64 -m 1 -name xen-4.17 ")
+
+
+def test_no_thread_of_a_machine_takes_a_core_by_waking_up(programs: Programs, tmp_path: Path) -> None:
+    # A device's thread that does can make QEMU deliver an interrupt twice: lab.guests.doubled.
+    with started(programs, tmp_path, FakeQmp(tmp_path / "qmp")) as machine:
+        assert os.sched_getscheduler(machine.process.pid) == os.SCHED_BATCH
 
 
 def test_a_machine_goes_also_when_its_user_fails(programs: Programs, tmp_path: Path) -> None:
