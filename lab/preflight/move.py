@@ -19,7 +19,8 @@ class Move:
     live. A cold move may bring another ``kernel`` (its release, as uname -r will say it) and another ``type``.
     ``modules`` are those that the guest needs there. ``brings`` are paths that will be on the target by then, because
     whoever moves the guest brings them: a disk that is plugged in, a kernel; also a folder with all in it. ``shadow``
-    says whether the guest will be there with shadow paging (``hap`` off); None is: as it is here.
+    says whether the guest will be there with shadow paging (``hap`` off); None is: as it is here. ``based_at_zero``
+    says that the ELF notes of its kernel are known to have a virtual base of 0 (:mod:`lab.debian.xen_notes`).
     """
 
     how: str = "live"
@@ -28,6 +29,7 @@ class Move:
     modules: frozenset[str] = frozenset()
     brings: frozenset[str] = frozenset()
     shadow: bool | None = None
+    based_at_zero: bool = False
 
     def __post_init__(self) -> None:
         if self.how not in _WAYS:

@@ -102,7 +102,12 @@ def shadow(q: Question) -> Iterator[Reason]:
 
 def builder(q: Question) -> Iterator[Reason]:
     """Kernels that a toolstack is known not to load."""
-    if q.move.cold and q.type == "pvh" and q.bits[0] == 32 and q.target.version == (4, 14):
+    if not q.move.cold or q.type != "pvh" or q.bits[0] != 32 or q.target.version != (4, 14):
+        return
+    if q.move.based_at_zero:
+        words = "its kernel's ELF notes have a virtual base of 0, as Xen 4.14 wants it of a 32-bit kernel as PVH"
+        yield Reason(GO, "builder", words, "who moves the guest")
+    else:
         words = "Xen 4.14 does not load a 32-bit kernel as PVH: segment boundary too low"
         yield Reason(NO_GO, "builder", words, f"seen with Debian's 686-pae kernels; {q.bits[1]}")
 

@@ -35,7 +35,8 @@ class Foreteller:
         Raises:
             HostError, GuestError, DeadlineError: somebody cannot be asked.
         """
-        move = Move(request.how, modules=frozenset(request.modules.load_after), brings=_BROUGHT)
+        # The lab's own 32-bit kernels are made so (lab.guests.image).
+        move = Move(request.how, modules=frozenset(request.modules.load_after), brings=_BROUGHT, based_at_zero=True)
         there, back = (_on(move, prepared.guest.request, host) for host in (prepared.target, prepared.source))
         if prepared.arrival is not None:
             there = _as(there, prepared.arrival, prepared.guest.request.type, prepared.target)

@@ -249,6 +249,12 @@ def test_the_kernels_width_is_told_by_the_best_witness() -> None:
     assert question(guest={**nobody, "arch": "i686"}, source={"places": {}}).bits == (32, "domain XML of web")
 
 
+def test_a_32_bit_kernel_made_for_it_is_loaded_by_4_14() -> None:
+    move = Move("cold", kernel="6.1.0-56-686-pae", type="pvh", based_at_zero=True)
+    assert decision(question(move=move, target={"xen": "4.14.6"}), "builder") is GO
+    assert decision(question(move=move), "builder") is None
+
+
 def test_a_guest_on_arm_needs_arm() -> None:
     arm: Change = {
         "source": {"xen_caps": ARM},

@@ -47,7 +47,7 @@ def test_what_it_says_is_kept_with_its_reasons(pair: Pair, asked: list[dict[str,
     assert answer.facts == {"preflight": "untested", "preflight_rules": "past"}
     assert json.loads((tmp_path / "preflight.json").read_text())["reasons"][0]["rule"] == "past"
     brings = frozenset({"/dev/disk/by-id", "/run/lab"})
-    move = Move("cold", modules=frozenset({"isofs"}), brings=brings, shadow=False)
+    move = Move("cold", modules=frozenset({"isofs"}), brings=brings, shadow=False, based_at_zero=True)
     assert asked == [{"there": move, "past": Past(), "back": None}]
 
 
