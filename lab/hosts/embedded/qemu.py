@@ -310,7 +310,7 @@ def _yield_to_cpu(pid: int) -> None:
     what is asked of the CPU, and that makes it deliver an interrupt twice (:mod:`lab.guests.doubled`). It runs on
     another core, or at the end of a time slice.
     """
-    with suppress(ProcessLookupError):  # it has ended; why is found out below
+    with suppress(OSError):  # it has ended, or a sandbox forbids this
         os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
@@ -333,8 +333,8 @@ def start_machine(  # noqa: PLR0913 - the parts of one command line
         words.write(shlex.join(argv).encode() + b"\n")
         words.flush()
         process = spawn(*argv, stdin=subprocess.DEVNULL, stdout=words.fileno(), stderr=words.fileno())
-    _yield_to_cpu(process.pid)
     try:
+        _yield_to_cpu(process.pid)
         socket = wiring.sockets / "qmp"
 
         def greeted() -> Qmp | None:
