@@ -16,7 +16,7 @@ from lab.commands.runs import matrix_of
 from lab.deadline import Deadline
 from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UnknownNameError, UsageError
 from lab.hosts.living import living
-from lab.preflight import Answer, Decision, Move, Past, guests_of, past_of, preflight, reached, score_of, scored
+from lab.preflight import Answer, Decision, Move, Past, guests_of, past_of, preflight, score_of, scored, way_to
 from lab.report.preflight_text import render, render_score
 from lab.run_record import RecordError
 from lab.scenario.inventory import Inventory
@@ -92,10 +92,10 @@ def _ask(  # noqa: PLR0913 - both hosts, the guests, and what is meant and known
 ) -> tuple[Answer, ...]:
     deadline = Deadline(_SECONDS)
     runs = living(cache())
+    # Both names first: a mistyped one is not found out after a login to the other.
+    ways = [way_to(name, runs, inventory=inventory, tag=tag) for name in hosts]
     with ExitStack() as undo:
-        here, there = (
-            undo.enter_context(reached(name, runs, inventory=inventory, tag=tag, deadline=deadline)) for name in hosts
-        )
+        here, there = (undo.enter_context(way(deadline)) for way in ways)
         names = guests_of(here, guests, move, deadline=deadline)
         return preflight(here, there, names, move, past, deadline=deadline)
 

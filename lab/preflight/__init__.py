@@ -10,7 +10,7 @@ from lab.preflight.answer import Answer, Decision, Reason
 from lab.preflight.ask import Side, guests_of, preflight, preflight_of
 from lab.preflight.move import Move
 from lab.preflight.past import Past, past_of
-from lab.preflight.reach import reached
+from lab.preflight.reach import way_to
 from lab.preflight.score import Score, Scored, score_of, scored
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "past_of",
     "preflight",
     "preflight_of",
-    "reached",
     "score_of",
     "scored",
+    "way_to",
 ]

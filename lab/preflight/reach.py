@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -24,7 +25,7 @@ from lab.process import Completed, last_line, run
 from lab.scenario.inventory import Inventory, ListedHost
 from lab.shell import Shell, SshNetwork, SshShell
 
-__all__ = ["Ssh", "reached", "ssh_of"]
+__all__ = ["Ssh", "ssh_of", "way_to"]
 
 _SCHEMES = frozenset({"xen+ssh", "xen+libssh", "xen+libssh2"})
 
@@ -52,33 +53,38 @@ class Ssh:
         return Completed(argv, done.status, done.stdout, done.stderr, done.seconds)
 
 
-@contextmanager
-def reached(
-    name: str, runs: Sequence[LiveRun], *, inventory: Inventory | None = None, tag: str = "", deadline: Deadline
-) -> Iterator[Side]:
-    """The host that ``name`` means: one of ``runs``, one of ``inventory``, or a libvirt URI such as
-    ``xen+ssh://root@alpha/system``.
+Way = Callable[[Deadline], AbstractContextManager[Side]]
+"""How a host is reached: entered, it raises HostError or DeadlineError where the host does not answer."""
+
+
+def way_to(name: str, runs: Sequence[LiveRun], *, inventory: Inventory | None = None, tag: str = "") -> Way:
+    """The way to the host that ``name`` means: one of ``runs``, one of ``inventory``, or a libvirt URI such as
+    ``xen+ssh://root@alpha/system``. Nobody is asked anything yet.
 
     Raises:
         UnknownNameError: no such host is up, nor in the inventory.
         UsageError: several are up, or the URI is none of a Xen host that ssh reaches.
-        HostError, DeadlineError: it does not answer.
     """
     listed = inventory.hosts if inventory is not None else {}
     if "://" in name:
-        words, short = ssh_of(name)
-        with connect(_quiet(name), deadline=deadline) as connection:
-            yield Side(short, Ssh(words, short), connection)
-        return
+        return partial(_reached_by_uri, name, *ssh_of(name))
     if name in listed:
-        with _reached_listed(listed[name], deadline) as side:
-            yield side
-        return
+        return partial(_reached_listed, listed[name])
     live = [each for run in runs for each in run.hosts]
     if listed and name not in {host.name for host in live}:
         assert inventory is not None  # noqa: S101 - it has hosts
         raise UnknownNameError(f"live host or host in {inventory.path}", name, (*(host.name for host in live), *listed))
-    host = pick("host", name, live, run=tag)
+    return partial(_reached_live, pick("host", name, live, run=tag), runs)
+
+
+@contextmanager
+def _reached_by_uri(uri: str, words: tuple[str, ...], short: str, deadline: Deadline) -> Iterator[Side]:
+    with connect(_quiet(uri), deadline=deadline) as connection:
+        yield Side(short, Ssh(words, short), connection)
+
+
+@contextmanager
+def _reached_live(host: LiveHost, runs: Sequence[LiveRun], deadline: Deadline) -> Iterator[Side]:
     with connect(f"xen+unix:///system?socket={host.config.parent / 'libvirt'}", deadline=deadline) as connection:
         shells = _shells(host, runs)
         yield Side(host.name, _shell(host.config, host.name), connection, shells.get)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lab import cli
 from lab.errors import UnknownNameError
 from lab.matrix.model import Matrix
 from lab.preflight import Answer, Decision, Reason, Score, Scored, Side
+from lab.preflight.reach import Way
 from lab.report import document
 from lab.report.preflight_text import render, render_score
 from lab.scenario.inventory import Inventory
@@ -37,14 +39,17 @@ class Lab:
         self.said = {"xen-4.14": told(), "xen-4.15": NEW}
         self.asked: list[str] = []
 
-    @contextmanager
-    def reached(self, name: str, runs: object, *, inventory: Inventory, tag: str, deadline: object) -> Iterator[Side]:
-        """Stands for :func:`lab.preflight.reached`."""
-        del runs, tag, deadline
+    def way_to(self, name: str, runs: object, *, inventory: Inventory, tag: str) -> Way:
+        """Stands for :func:`lab.preflight.way_to`."""
+        del runs, tag
         name = inventory.hosts[name].machine if name in inventory.hosts else name
-        self.asked.append(name)
         if name not in self.worlds:
             raise UnknownNameError("live host", name, self.worlds)
+        return partial(self._reached, name)
+
+    @contextmanager
+    def _reached(self, name: str, _deadline: object) -> Iterator[Side]:
+        self.asked.append(name)
         yield side(name, self.worlds[name], self.said[name], within={"web": FakeShell({"sh -c *": INSIDE})})
 
     def record(self, run: Matrix) -> str:
@@ -62,7 +67,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LAB_HOSTS", raising=False)
     monkeypatch.setenv("LAB_REPORTS", str(tmp_path / "reports"))
-    monkeypatch.setattr("lab.commands.preflight.reached", found.reached)
+    monkeypatch.setattr("lab.commands.preflight.way_to", found.way_to)
     return found
 
 
@@ -171,6 +176,12 @@ def test_what_cannot_be_meant_ends_with_2(
     assert cli.main(list(words)) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
     assert not lab.reports.exists()
+
+
+def test_a_mistyped_host_is_told_before_any_is_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["preflight", "--from", "4.14", "--to", "4.51"]) == 2
+    assert "did you mean 'xen-4.15'?" in capsys.readouterr().err
+    assert lab.asked == []
 
 
 def test_a_host_in_trouble_ends_with_3(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

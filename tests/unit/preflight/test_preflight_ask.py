@@ -13,7 +13,7 @@ from lab.deadline import Deadline
 from lab.errors import HostError, UnknownNameError, UsageError
 from lab.hosts.living import living
 from lab.hypervisor.binding import Said
-from lab.preflight import Decision, Move, guests_of, preflight, preflight_of, reached
+from lab.preflight import Decision, Move, guests_of, preflight, preflight_of, way_to
 from lab.preflight.past import Past
 from lab.preflight.reach import Ssh, ssh_of
 from lab.scenario.inventory import Inventory, ListedHost
@@ -158,14 +158,14 @@ def test_hosts_of_a_live_run_are_reached_on_its_connections(tmp_path: Path, monk
         run.host("xen-4.14")
         run.guest("web", "xen-4.14", at=0)
         runs = living(Cache(tmp_path / "cache"))
-        with reached("xen-4.14", runs, deadline=SOON) as found:
+        with way_to("xen-4.14", runs)(SOON) as found:
             assert found.name == "xen-4.14"
             assert found.within("web") is None  # nobody holds a connection to it
             assert uris == [f"xen+unix:///system?socket={run.sockets}/xen-4.14/libvirt"]
-        with pytest.raises(UnknownNameError) as caught, reached("xen-4.20", runs, deadline=SOON):
+        with pytest.raises(UnknownNameError) as caught, way_to("xen-4.20", runs)(SOON):
             pass
         assert str(caught.value) == "no live host 'xen-4.20'; known: xen-4.14\n  hint: did you mean 'xen-4.14'?"
-    with reached("xen+ssh://alpha/system", (), deadline=SOON) as found:
+    with way_to("xen+ssh://alpha/system", ())(SOON) as found:
         assert found.name == "alpha"
     assert uris[1:] == ["closed", "xen+ssh://alpha/system?no_tty=1", "closed"]
 
@@ -201,19 +201,19 @@ def test_a_listed_host_is_reached_by_one_login_that_carries_libvirts(monkeypatch
     monkeypatch.setattr("lab.preflight.reach.connected", login)
     monkeypatch.setattr("lab.preflight.reach.connect", connect)
     inventory = Inventory("hosts.yaml", {"old": ListedHost("old", "alpha", 0)})
-    with reached("old", (), inventory=inventory, deadline=SOON) as found:
+    with way_to("old", (), inventory=inventory)(SOON) as found:
         assert (found.name, found.within("web")) == ("old", None)
     assert uris == ["libvirt", "closed"]
     assert shell.seen == [("alpha", "preflight"), ("libvirt", "/run/libvirt/libvirt-sock"), ("closed", "")]
     shell.answers = {"sh -c *": "end\n"}
     with (
         pytest.raises(HostError, match="old: libvirt has no socket there"),
-        reached("old", (), inventory=inventory, deadline=SOON),
+        way_to("old", (), inventory=inventory)(SOON),
     ):
         pass
     with (
         pytest.raises(UnknownNameError, match=r"no live host or host in hosts\.yaml 'new'; known: old"),
-        reached("new", (), inventory=inventory, deadline=SOON),
+        way_to("new", (), inventory=inventory)(SOON),
     ):
         pass
 
