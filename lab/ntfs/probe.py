@@ -708,11 +708,18 @@ def on_root(step: Step, action: Callable[[int], object]) -> None:
         os.close(fd)
 
 
-def do_trim(step: Step) -> int:
-    """How many bytes the driver says it has trimmed."""
+def do_trim(step: Step) -> dict[str, int]:
+    """How many bytes the driver says it has trimmed, and how many are free by its own account, then or now."""
+    on_root(step, LIBC.syncfs)
+    free = free_bytes(step.root)
     span = bytearray(struct.pack("<QQQ", 0, (1 << 64) - 1, 0))
     on_root(step, lambda fd: fcntl.ioctl(fd, FITRIM, span))
-    return int(struct.unpack("<QQQ", span)[1])
+    return {"trimmed": int(struct.unpack("<QQQ", span)[1]), "free": max(free, free_bytes(step.root))}
+
+
+def free_bytes(root: bytes) -> int:
+    space = os.statvfs(root)
+    return space.f_bfree * space.f_frsize
 
 
 def do_label(step: Step) -> str:
@@ -778,7 +785,7 @@ def change(args: argparse.Namespace, report: Report) -> None:
     with contextlib.suppress(OSError):
         on_root(Step(root, {"path": ""}), LIBC.syncfs)
         space = os.statvfs(root)
-        report.say(fact={"free": space.f_bfree * space.f_frsize, "capacity": space.f_blocks * space.f_frsize})
+        report.say(fact={"free": free_bytes(root), "capacity": space.f_blocks * space.f_frsize})
     report.say(fact={"in_force_after": mount_in_force(args.at)})
 
 

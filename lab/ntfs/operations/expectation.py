@@ -81,11 +81,21 @@ def expect(
             continue
         if value is not None and value != result.value:
             lies.append((step, f"{value} expected, {result.value} said"))
+        if excess := _trimmed_in_use(step, result):
+            lies.append((step, excess))
         done.append(step)
         parts.update(dict.fromkeys((path for path in step.paths if path), step.part))
     touched = {path: node for path, node in model.nodes() if node.part}
     parts.update((path, node.part) for path, node in touched.items())
     return Expectation(before, model.manifest(), touched, parts, tuple(refusals), tuple(lies), tuple(done))
+
+
+def _trimmed_in_use(step: Step, result: Result) -> str:
+    """What a trim says of itself that cannot be: more than the unused clusters must not be told to the disk."""
+    if step.do != "trim" or not isinstance(result.value, Mapping):
+        return ""
+    trimmed, free = result.value["trimmed"], result.value["free"]
+    return f"{trimmed} bytes were trimmed, {trimmed - free} more than were free" if trimmed > free else ""
 
 
 def _concerns(step: Step, refused: Iterable[str]) -> bool:

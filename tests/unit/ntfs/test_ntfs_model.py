@@ -290,6 +290,17 @@ def test_a_step_that_cannot_have_been_done_is_a_lie() -> None:
     assert after.part_of("kept/a") == ""
 
 
+@pytest.mark.parametrize(
+    ("trimmed", "free", "why"),
+    [(29507584, 29478912, ["29507584 bytes were trimmed, 28672 more than were free"]), (4096, 4096, []), (0, 4096, [])],
+)
+def test_a_trim_of_more_than_is_free_was_one_of_clusters_in_use(trimmed: int, free: int, why: list[str]) -> None:
+    step = Step("trim", "", "trim/volume")
+    after = expected((step, {"value": {"trimmed": trimmed, "free": free}}))
+    assert [said for _, said in after.lies] == why
+    assert after.done == (step,)
+
+
 def test_of_what_was_never_tried_nothing_is_expected() -> None:
     tried, never = Step("unlink", "c", "delete/resident"), Step("unlink", "b", "delete/linked")
     after = expect(BEFORE, SOURCE, [tried, never], [Result()], streams=True)
