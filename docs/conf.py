@@ -24,7 +24,7 @@ version = release = lab.__version__
 extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "pictures"]
+exclude_patterns = ["_build", "pictures", "findings/records"]
 html_theme = "furo"
 html_title = f"Crossroads {release}"
 nitpicky = True
