@@ -166,6 +166,9 @@ class BareGuest:
         except OSError:
             return ""
 
+    def acquit(self, deadline: Deadline) -> None:
+        """Nothing: what an emulated CPU does twice it does on behalf of a hypervisor (:mod:`lab.guests.doubled`)."""
+
     def keep(self, folder: Path, *, deadline: Deadline) -> None:
         """Its console, QEMU's command line and last words. Never raises."""
         (folder / f"{self.name}-console.log").write_text(self.console(deadline=deadline), errors="backslashreplace")

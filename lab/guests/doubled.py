@@ -16,8 +16,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
-__all__ = ["doubled_interrupt"]
+from lab.deadline import Deadline
+from lab.errors import HostError, LabError
+from lab.guests.guest import Guest
+from lab.hosts.host import Host
+
+__all__ = ["acquit_of_emulation", "doubled_interrupt"]
 
 _HANDLER = re.compile(r"IP: (?:[0-9a-f]{4}:)?asm_sysvec_xen_hvm_callback\+0x0/")
 _FLAGS = re.compile(r"EFLAGS: ([0-9a-f]{8})")
@@ -45,3 +51,21 @@ def doubled_interrupt(console: Iterable[str]) -> str:
             left = 0
         left = max(0, left - 1)
     return ""
+
+
+def acquit_of_emulation(guest: Guest, host: Host, deadline: Deadline) -> None:
+    """Nothing, unless it is an emulated CPU that the guest died of on that host; then nobody else is to be blamed.
+
+    Raises:
+        HostError: an interrupt came twice.
+    """
+    if host.accelerator != "tcg":
+        return
+    console = ""
+    with suppress(LabError):  # a host that cannot be asked says so elsewhere
+        console = guest.console(deadline=deadline, host=host)
+    if said := doubled_interrupt(console.splitlines()):
+        raise HostError(
+            f"{guest.name} on {host.name}: died of an interrupt that QEMU delivered twice, {said} "
+            "(docs/explanation/nested-xen.md)"
+        )

@@ -84,6 +84,9 @@ _NOISE = re.compile(r"^$|percent completed|^Parse #\d+|errors found|errors left"
 _LINE = re.compile(r"[\r\n]|(?<=Truncate it)(?=\S)")
 """Where one of its lines ends; that of a broken run list has no end of its own."""
 
+_QUESTION = re.compile(r"[.,]? ?(Fix it\? No|Truncate it|Fix it)$")
+"""What it would do, and the answer that ``-n`` gives; neither says anything of the volume."""
+
 _LAST = "Parse #6:"
 """Version 1.0.0 has six. Where the root directory is not one any more it gives up in the second, says "Clean, No errors
 found" and ends with 0 all the same; of a sound volume it may say what it does not count as an error.
@@ -95,7 +98,7 @@ def found_by_ntfsck(done: Completed) -> tuple[str, ...]:
     said = (done.stdout + done.stderr).decode("utf-8", "backslashreplace")
     if done and _LAST in said:
         return ()
-    lines = tuple(line for line in map(str.strip, _LINE.split(said)) if not _NOISE.search(line))
+    lines = tuple(_QUESTION.sub("", line) for line in map(str.strip, _LINE.split(said)) if not _NOISE.search(line))
     if done:
         return (*lines, "it gave up before its last pass")
     return lines or (f"it ended with status {done.status}",)

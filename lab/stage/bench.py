@@ -122,11 +122,14 @@ class Bench:
 
     def _tried(self, driver: Driver, volume: str, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:
         try:
-            document = self._ask(words, deadline)
+            document: Mapping[str, Any] = self._ask(words, deadline)
         except (DeadlineError, HostError) as lost:
-            return self._lost(driver, lost)
-        if document.get("ended") != "complete":
+            document = self._lost(driver, lost)
+        else:
+            if document.get("ended") == "complete":
+                return document
             self.spoiled = f"{driver.name} on {volume}: {document.get('ended')}"
+        self.guest.acquit(Deadline(20))
         return document
 
     def answers(self, deadline: Deadline) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lab.deadline import Deadline
 from lab.debian.kernel import Kernel
+from lab.guests.doubled import acquit_of_emulation
 from lab.guests.guest import Guest
 from lab.process import Completed
 from lab.shell import SshShell
@@ -69,6 +70,14 @@ class BenchGuest(Protocol):
         """What it has said on its serial console."""
         ...
 
+    def acquit(self, deadline: Deadline) -> None:
+        """Nothing, unless it was its emulated CPU that it died of.
+
+        Raises:
+            HostError: so it was, and no driver is to be blamed.
+        """
+        ...
+
     def keep(self, folder: Path, *, deadline: Deadline) -> None:
         """Write what explains its fate into ``folder``. Never raises."""
         ...
@@ -116,6 +125,10 @@ class OnXen:
     def console(self, *, deadline: Deadline) -> str:
         """See :class:`BenchGuest`."""
         return self.guest.console(deadline=deadline)
+
+    def acquit(self, deadline: Deadline) -> None:
+        """See :class:`BenchGuest`."""
+        acquit_of_emulation(self.guest, self.guest.host, deadline)
 
     def keep(self, folder: Path, *, deadline: Deadline) -> None:
         """See :class:`BenchGuest`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from lab.checks.ntfs import check_volume
 from lab.deadline import Deadline
 from lab.errors import GuestError, HostError, LabError
 from lab.guests import moving
-from lab.guests.doubled import doubled_interrupt
+from lab.guests.doubled import acquit_of_emulation
 from lab.guests.guest import Guest, SilentGuestError
 from lab.guests.observation import Observation, observe
 from lab.guests.refusals import known_refusal, libxl_words
@@ -82,29 +81,17 @@ def _unless_emulated(guest: Guest, hosts: Iterable[Host], judge: Callable[[], Ve
     """The verdict, unless what went wrong with the guest is that an emulated CPU gave it an interrupt twice."""
     try:
         verdict = judge()
-    except LabError as lost:
-        _blame_emulator(guest, hosts, lost)
+    except LabError:
+        _acquit(guest, hosts)
         raise
     if verdict.outcome is Outcome.FAIL:
-        _blame_emulator(guest, hosts)
+        _acquit(guest, hosts)
     return verdict
 
 
-def _blame_emulator(guest: Guest, hosts: Iterable[Host], lost: LabError | None = None) -> None:
+def _acquit(guest: Guest, hosts: Iterable[Host]) -> None:
     for host in hosts:
-        if host.accelerator != "tcg":
-            continue
-        console = ""
-        with suppress(LabError):  # a host that cannot be asked says so elsewhere
-            console = guest.console(deadline=Deadline(20), host=host)
-        if said := doubled_interrupt(console.splitlines()):
-            raise _doubled(f"{guest.name} on {host.name}", said) from lost
-
-
-def _doubled(guest: str, said: str) -> HostError:
-    return HostError(
-        f"{guest}: died of an interrupt that QEMU delivered twice, {said} (docs/explanation/nested-xen.md)"
-    )
+        acquit_of_emulation(guest, host, Deadline(20))
 
 
 def _judge_move(
@@ -216,8 +203,6 @@ def judge_volume(request: NtfsRequest, prepared: PreparedVolume, evidence: Path,
     untouched = bench.shelf.digest(name, deadline)
     document = bench.read(prepared.driver, name, seconds=specimen.reading_seconds, deadline=deadline)
     log = [] if not bench.spoiled else bench.guest.console(deadline=deadline.at_most(20)).splitlines()
-    if said := doubled_interrupt(log):
-        raise _doubled(bench.guest.name, said)
     verdict = check_volume(specimen.manifest, specimen.state, document, log=log, folder=evidence, run_folder=evidence)
     if verdict.finding in {Finding.CRASH, Finding.HANG}:
         # Its kernel is not to be trusted any more; a driver that merely showed wrong bytes has tainted nothing.

@@ -133,9 +133,12 @@ class PerfBench:
         try:
             document = self._ask(words, deadline)
         except (DeadlineError, HostError) as lost:
-            return self._lost(driver, measure, lost)
-        if document.get("ended") != "complete":
+            document = self._lost(driver, measure, lost)
+        else:
+            if document.get("ended") == "complete":
+                return document
             self.spoiled = f"{measure.name} of {driver.name}: {document.get('ended')}"
+        self.guest.acquit(Deadline(20))
         return document
 
     def _ask(self, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:

@@ -73,7 +73,12 @@ def guest(answer: Mapping[str, Any] | LabError, *, alive: bool = True) -> Any:
     return SimpleNamespace(
         name="ntfs-1",
         address=Address(9),
-        host=SimpleNamespace(name="xen-4.20", shell=shell(answer), disks=SimpleNamespace(watch=lambda: None)),
+        host=SimpleNamespace(
+            name="xen-4.20",
+            shell=shell(answer),
+            disks=SimpleNamespace(watch=lambda: None),
+            accelerator="tcg",
+        ),
         domain=SimpleNamespace(is_active=lambda _deadline: alive, xml=lambda _deadline: "<domain/>"),
         image=SimpleNamespace(boot=SimpleNamespace(kernel=kernel)),
         console=lambda **_: "",
@@ -195,6 +200,25 @@ def test_while_the_probe_is_silent_somebody_looks_whether_its_guest_still_lives(
     verdict = judged(used, tmp_path)
     assert verdict.finding is Finding.CRASH
     assert used.spoiled == "ntfs-1: it has ended"
+
+
+TWICE = """\
+RIP: 0010:asm_sysvec_xen_hvm_callback+0x0/0x20
+RSP: 0000:fffffe0000002fd8 EFLAGS: 00000002
+Kernel panic - not syncing: Fatal exception in interrupt
+"""
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_no_driver_is_blamed_for_an_emulated_cpu(foreign: Specimen, tmp_path: Path, *, died: bool) -> None:
+    said = HostError("it has ended") if died else document(ended="crash")
+    used = bench(foreign, tmp_path, said, alive=not died)
+    xen(used).console = lambda **_: TWICE
+    with pytest.raises(HostError, match=r"^ntfs-1 on xen-4\.20: died of an interrupt that QEMU delivered twice"):
+        judged(used, tmp_path)
+    assert used.spoiled
+    xen(used).host.accelerator = "kvm"
+    assert judged(used, tmp_path).finding is Finding.CRASH
 
 
 def test_no_driver_is_blamed_for_time_that_the_lab_used_up(foreign: Specimen, tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_what_ntfsck_says() -> None:
         b"1 errors left (errors:1, fixed:0)\n"
     )
     assert by_ntfsck(0, said_) == ()
-    assert by_ntfsck(4, said_) == ("Inode(66): Cluster bitmap differs. Fix it? No",)
+    assert by_ntfsck(4, said_) == ("Inode(66): Cluster bitmap differs",)
     assert by_ntfsck(-11, b"") == ("it ended with status -11",)
 
 
@@ -298,9 +298,9 @@ def test_a_run_list_that_outlives_its_file_is_damage() -> None:
     found = by_ntfsck(4, LEFT_BEHIND)
     assert found == (
         "Corrupt mapping pairs array in non-resident attribute.",
-        "Non-resident cluster run of inode(28)(80:0) corrupted. rl_size(0:0). Truncate it",
+        "Non-resident cluster run of inode(28)(80:0) corrupted. rl_size(0:0)",
         "Cluster Duplication 6694",
-        "Inode(29:80): Found cluster duplication. Fix it? No",
+        "Inode(29:80): Found cluster duplication",
     )
     ((check, finding),) = checker_checks(inspected(()), inspected(found))
     assert (check.outcome, finding) == (Outcome.FAIL, Finding.DAMAGED)

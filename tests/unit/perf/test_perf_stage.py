@@ -72,6 +72,9 @@ class FakeGuest:
         deadline.check("console")
         return "one\nKernel panic - not syncing: x\n"
 
+    def acquit(self, deadline: Deadline) -> None:
+        deadline.check("acquit")
+
     def keep(self, folder: Path, *, deadline: Deadline) -> None:
         deadline.check("keep")
         (folder / "console.log").write_text("said\n")
