@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.checks.clock import clock_check, lost_at_boot, strayed
+from lab.checks.journey import NOT_ASKED
 from lab.checks.migration import Sides, live_checks, whereabouts_checks
 from lab.checks.modules import kernel_checks, listed_check, loading_checks
 from lab.deadline import Deadline
@@ -155,3 +157,16 @@ def test_a_reboot_on_the_way(guest: Guest) -> None:
     )
     # With another boot everything that lived in memory is gone too; uptime may have passed the old one by then.
     assert look.broken() >= {"same-boot", "same-process", "modules-kept"}
+    # A guest that booted on the way may be late by what its kernel lost meanwhile, as after a cold move; and by no more.
+    assert strays(look) is Outcome.PASS
+    for seconds in (4, -14):
+        sh(guest, f"date -s @$(( $(date +%s) + {seconds} )) >/dev/null")
+        assert strays(look) is Outcome.FAIL
+    sh(guest, "date -s @$(( $(date +%s) + 10 )) >/dev/null")
+    assert strays(look) is Outcome.PASS
+
+
+def strays(look: Look) -> Outcome:
+    after = observe(look.guest.shell, deadline=Deadline(60))
+    stray, doubt = strayed(look.before, after, NOT_ASKED, NOT_ASKED)
+    return clock_check(stray, doubt, 2.0, lost=lost_at_boot(after.kernel_log)).outcome
