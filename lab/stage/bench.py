@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from types import MappingProxyType
@@ -13,7 +12,6 @@ from typing import Any
 from lab.cache import fingerprint
 from lab.deadline import Deadline
 from lab.debian.module_tree import ModuleTree, module_name
-from lab.errors import DeadlineError, GuestError, HostError, LabError
 from lab.guests.bare import BareReadiness, Furnished
 from lab.kernels.build import BuiltModule
 from lab.kernels.build_delivery import push_built
@@ -22,23 +20,14 @@ from lab.ntfs.checker import Checker
 from lab.ntfs.drivers import Driver, drivers
 from lab.ntfs.observation import SCHEMA
 from lab.ntfs.pristine import Pristine
-from lab.ntfs.shelf import SHELF_BYTES, Shelf
-from lab.ntfs.volumes import State
-from lab.process import last_line
-from lab.stage.benched import BenchGuest
+from lab.ntfs.shelf import SHELF_BYTES
+from lab.stage.probed import Probed
 
 __all__ = ["Bench", "readiness"]
 
 _PROBE = "/root/probe.py"
 _PORT = 7079
 """Where the probe listens in the guest."""
-
-_GRACE = 20.0
-"""Seconds over the probe's own limit before the guest itself is taken for hung."""
-
-
-_SECTORS = (512, 4096)
-"""What a loop device can have."""
 
 
 def readiness(built: Mapping[str, BuiltModule] = MappingProxyType({})) -> BareReadiness:
@@ -64,16 +53,12 @@ def readiness(built: Mapping[str, BuiltModule] = MappingProxyType({})) -> BareRe
 
 
 @dataclass
-class Bench:
-    """``spoiled`` says why no further cell may use it: a driver that has oopsed taints all that comes after."""
+class Bench(Probed):
+    """``checkers`` look at what was written, ``pristine`` are volumes as they were before anything was."""
 
-    guest: BenchGuest
-    shelf: Shelf
-    spoiled: str = ""
+    port = _PORT
     checkers: tuple[Checker, ...] = ()
-    """Who looks at what was written."""
     pristine: dict[str, Pristine] = field(default_factory=dict)
-    """Volumes as they were before anything was written to them."""
 
     def read(self, driver: Driver, volume: str, *, seconds: float, deadline: Deadline) -> Mapping[str, Any]:
         """Mount a volume read-only with a driver, read all of it, and return the probe's document.
@@ -84,14 +69,9 @@ class Bench:
             DeadlineError: there is less time left than the driver may take; it must not be blamed for that.
             LabError: the lab's own trouble: the host is gone, the loop device cannot be made.
         """
-        if deadline.remaining() < seconds + _GRACE:
-            raise DeadlineError(
-                f"{driver.name} on {volume}: {deadline.remaining():.0f} of {deadline.seconds:g} s are left, "
-                f"and reading may take {seconds + _GRACE:.0f} s",
-                hint="the machine is busy, or bringing up the guest took long; try again",
-            )
-        words = ("mount-and-read", *driver.probe_arguments(), *self._part(volume), "--seconds", f"{seconds:g}")
-        return self._tried(driver, volume, words, deadline.at_most(seconds + _GRACE))
+        self.require(f"reading {volume} by {driver.name}", seconds, deadline)
+        words = ("mount-and-read", *driver.probe_arguments(), *self.part(volume))
+        return self.tried(f"{driver.name} on {volume}", words, seconds, deadline, silence=self._silence(driver))
 
     def operate(
         self, driver: Driver, volume: str, steps: str, *, seconds: float, deadline: Deadline
@@ -103,34 +83,11 @@ class Bench:
         Raises:
             DeadlineError, LabError: as :meth:`read`.
         """
-        if deadline.remaining() < seconds + _GRACE:
-            raise DeadlineError(
-                f"{driver.name} on {volume}: {deadline.remaining():.0f} of {deadline.seconds:g} s are left, "
-                f"and the steps may take {seconds + _GRACE:.0f} s",
-                hint="the machine is busy, or bringing up the guest took long; try again",
-            )
+        self.require(f"the steps of {driver.name} on {volume}", seconds, deadline)
         words = ("operate", *driver.probe_arguments(write=True), "--again", ",".join(driver.again))
-        words = (*words, *self._part(volume), "--seconds", f"{seconds:g}", "--steps", steps)
-        document = self._tried(driver, volume, words, deadline.at_most(seconds + _GRACE))
+        words = (*words, *self.part(volume), "--steps", steps)
+        document = self.tried(f"{driver.name} on {volume}", words, seconds, deadline, silence=self._silence(driver))
         return {**document, "options_asked": ",".join(driver.options(write=True))}
-
-    def _part(self, volume: str) -> tuple[str, ...]:
-        place = self.shelf.places[volume]
-        sector = min(max(place.specimen.sector, _SECTORS[0]), _SECTORS[-1])
-        protected = ("--write-protected",) if place.specimen.state is State.WRITE_PROTECTED else ()
-        return ("--part", f"{self.guest.shelf_device}:{place.offset}:{place.size}", "--sector", str(sector), *protected)
-
-    def _tried(self, driver: Driver, volume: str, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:
-        try:
-            document: Mapping[str, Any] = self._ask(words, deadline)
-        except (DeadlineError, HostError) as lost:
-            document = self._lost(driver, lost)
-        else:
-            if document.get("ended") == "complete":
-                return document
-            self.spoiled = f"{driver.name} on {volume}: {document.get('ended')}"
-        self.guest.acquit(Deadline(20))
-        return document
 
     def answers(self, deadline: Deadline) -> bool:
         """Whether its probe does; always true.
@@ -138,33 +95,10 @@ class Bench:
         Raises:
             LabError: it does not.
         """
-        self._ask((), deadline)
+        self.ask((), deadline)
         return True
 
-    def _ask(self, words: Sequence[str], deadline: Deadline) -> dict[str, Any]:
-        guest = self.guest
-        question = json.dumps({"words": words}).encode()
-        said = guest.ask(_PORT, question, deadline=deadline, watch=self._watch)
-        try:
-            document: dict[str, Any] = json.loads(said.stdout)
-        except ValueError as broken:
-            reason = last_line(said.stderr) or f"half an answer, of {len(said.stdout)} bytes"
-            raise GuestError(f"{guest.name}: the probe: {reason}") from broken
-        if "refused" in document:
-            raise GuestError(f"{guest.name}: the probe: {document['refused']}")
-        return document
-
-    def _watch(self) -> None:
-        self.guest.watch()
-        # A time of its own: the other may have run out just now, and that says more.
-        if not self.guest.is_active(Deadline(10)):
-            raise HostError(f"{self.guest.name}: it has ended")
-
-    def _lost(self, driver: Driver, lost: LabError) -> Mapping[str, Any]:
-        self.guest.watch()
-        self.spoiled = lost.message
-        alive = self.guest.is_active(Deadline(10))
-        ended = "deadline" if alive else "died"
+    def _silence(self, driver: Driver) -> Mapping[str, Any]:
         return {
             "schema": SCHEMA,
             "driver": driver.name,
@@ -173,8 +107,6 @@ class Bench:
             "options_asked": ",".join(driver.options()),
             "streams_as": driver.streams,
             "kernel": self.guest.kernel.release,
-            "ended": ended,
-            "last_step": [lost.message],
             "entries": [],
             "errors": [],
             "kernel_log": [],

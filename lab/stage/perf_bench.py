@@ -12,17 +12,14 @@ from typing import Any
 
 from lab.cache import fingerprint
 from lab.deadline import Deadline
-from lab.errors import DeadlineError, GuestError, HostError, LabError
 from lab.guests.bare import BareReadiness, Furnished
 from lab.kernels.build import BuiltModule
 from lab.ntfs.drivers import Driver
 from lab.ntfs.perf import Measure, Sizes
 from lab.ntfs.perf.taken import SCHEMA
-from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
-from lab.process import last_line
 from lab.stage.bench import readiness
-from lab.stage.benched import BenchGuest
+from lab.stage.probed import Probed
 
 __all__ = ["PerfBench", "perf_readiness"]
 
@@ -30,18 +27,12 @@ _PROBE = "/root/perf_probe.py"
 _PORT = 7080
 """Where it listens, beside the other probe."""
 
-_GRACE = 20.0
-"""Seconds over the probe's own limit before the guest itself is taken for hung."""
-
 _REFERENCE_SECONDS = 120.0
 
 _MOST_COPIED = 1 << 30
 """Bytes of a volume from which on its one copy is used again: a shelf has no room for more than a few of a terabyte.
 No measure writes to such a one, and its loop device is write-protected.
 """
-
-_SECTORS = (512, 4096)
-"""What a loop device can have."""
 
 _CONSOLE_LINES = 200
 
@@ -61,17 +52,15 @@ def perf_readiness(built: Mapping[str, BuiltModule]) -> BareReadiness:
 
 
 @dataclass
-class PerfBench:
+class PerfBench(Probed):
     """Implements :class:`lab.engine.perf.Bench`. ``missing`` says why drivers are not here that could have been
-    compiled; ``spoiled`` why nothing more must be measured here.
+    compiled.
     """
 
-    guest: BenchGuest
-    shelf: Shelf
+    port = _PORT
     specimens: Mapping[str, Specimen]
     sizes: Sizes
     missing: Mapping[str, str]
-    spoiled: str = ""
 
     @property
     def kernel_version(self) -> str:
@@ -90,7 +79,7 @@ class PerfBench:
             LabError: the guest cannot do that.
         """
         works = {measure.name: measure.work(self.sizes) for measure in measures}
-        return self._ask(("reference", "--work", json.dumps(works)), deadline.at_most(_REFERENCE_SECONDS))
+        return self.ask(("reference", "--work", json.dumps(works)), deadline.at_most(_REFERENCE_SECONDS))
 
     def measure(self, driver: Driver, measure: Measure, deadline: Deadline) -> Mapping[str, Any]:
         """Take a measure on a fresh copy of its volume; the probe's document.
@@ -100,16 +89,12 @@ class PerfBench:
         Raises:
             LabError: the lab's own trouble: the host is gone, there is no room for the volume, the time is over.
         """
-        limit = measure.seconds + _GRACE
-        if deadline.remaining() < limit:
-            raise DeadlineError(
-                f"{measure.name} of {driver.name}: {deadline.remaining():.0f} s are left, and it may take {limit:.0f} s"
-            )
+        self.require(f"{measure.name} of {driver.name}", measure.seconds, deadline)
         specimen = self.specimens[measure.volume]
         fresh = specimen.path.stat().st_size <= _MOST_COPIED
         name = self.shelf.put_fresh(specimen, deadline) if fresh else self._put(specimen, deadline)
         try:
-            return self._taken(driver, measure, name, deadline.at_most(limit))
+            return self._taken(driver, measure, name, deadline)
         finally:
             if fresh and not self.spoiled:  # a guest that is stuck in a driver may still write to it
                 self.shelf.discard(name, Deadline(60))
@@ -123,54 +108,20 @@ class PerfBench:
         return specimen.name
 
     def _taken(self, driver: Driver, measure: Measure, volume: str, deadline: Deadline) -> Mapping[str, Any]:
-        place = self.shelf.places[volume]
-        sector = min(max(place.specimen.sector, _SECTORS[0]), _SECTORS[-1])
         words = (
             *(measure.name, *driver.probe_arguments(write=measure.writes), "--again", ",".join(driver.options())),
-            *("--part", f"{self.guest.shelf_device}:{place.offset}:{place.size}", "--sector", str(sector)),
-            *("--seconds", f"{measure.seconds:g}", "--work", json.dumps(measure.work(self.sizes))),
+            *(*self.part(volume), "--work", json.dumps(measure.work(self.sizes))),
         )
-        try:
-            document = self._ask(words, deadline)
-        except (DeadlineError, HostError) as lost:
-            document = self._lost(driver, measure, lost)
-        else:
-            if document.get("ended") == "complete":
-                return document
-            self.spoiled = f"{measure.name} of {driver.name}: {document.get('ended')}"
-        self.guest.acquit(Deadline(20))
-        return document
-
-    def _ask(self, words: Sequence[str], deadline: Deadline) -> Mapping[str, Any]:
-        guest = self.guest
-        said = guest.ask(_PORT, json.dumps({"words": words}).encode(), deadline=deadline, watch=self._watch)
-        try:
-            document: dict[str, Any] = json.loads(said.stdout)
-        except ValueError as broken:
-            reason = last_line(said.stderr) or f"half an answer, of {len(said.stdout)} bytes"
-            raise GuestError(f"{guest.name}: the probe: {reason}") from broken
-        if "refused" in document:
-            raise GuestError(f"{guest.name}: the probe: {document['refused']}")
-        return document
-
-    def _watch(self) -> None:
-        self.guest.watch()
-        # A time of its own: the other may have run out just now, and that says more.
-        if not self.guest.is_active(Deadline(10)):
-            raise HostError(f"{self.guest.name}: it has ended")
-
-    def _lost(self, driver: Driver, measure: Measure, lost: LabError) -> Mapping[str, Any]:
-        self.guest.watch()
-        self.spoiled = lost.message
-        alive = self.guest.is_active(Deadline(10))
-        return {
+        silence = {
             "schema": SCHEMA,
             "measure": measure.name,
             "driver": driver.name,
             "kernel": self.kernel_version,
             "options_asked": ",".join(driver.options(write=measure.writes)),
-            "ended": "deadline" if alive else "died",
-            "last_step": [lost.message],
             "errors": [],
-            "kernel_log": self.guest.console(deadline=Deadline(20)).splitlines()[-_CONSOLE_LINES:],
         }
+        document = self.tried(f"{measure.name} of {driver.name}", words, measure.seconds, deadline, silence=silence)
+        if "kernel_log" in document:
+            return document
+        console = self.guest.console(deadline=Deadline(20)).splitlines()
+        return {**document, "kernel_log": console[-_CONSOLE_LINES:]}

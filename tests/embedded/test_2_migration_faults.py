@@ -157,7 +157,7 @@ def test_a_reboot_on_the_way(guest: Guest) -> None:
     )
     # With another boot everything that lived in memory is gone too; uptime may have passed the old one by then.
     assert look.broken() >= {"same-boot", "same-process", "modules-kept"}
-    # A guest that booted on the way may be late by what its kernel lost meanwhile, as after a cold move; and by no more.
+    # A guest that booted on the way, as for a cold move, may be late by what its kernel lost meanwhile; no more.
     assert strays(look) is Outcome.PASS
     for seconds in (4, -14):
         sh(guest, f"date -s @$(( $(date +%s) + {seconds} )) >/dev/null")

@@ -65,5 +65,8 @@ class LocalGuest:
     def console(self, **_: object) -> str:
         return ""
 
+    def acquit(self, deadline: Deadline) -> None:
+        deadline.check("acquit")
+
     def keep(self, *_: object, **__: object) -> None:
         pass

@@ -25,8 +25,7 @@ from lab.ntfs.shelf import Shelf
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
 from lab.scenario.cell import Cell, GuestRequest, HostRequest, KernelRequest, NtfsRequest
-from lab.stage import bench as bench_module
-from lab.stage import judging
+from lab.stage import judging, probed
 from lab.stage.bench import Bench
 from lab.stage.prepared import PreparedVolume
 from lab.stage.volumes import VolumeCells
@@ -201,7 +200,7 @@ def test_a_guest_that_just_ends_has_crashed_too(foreign: Specimen, tmp_path: Pat
 def test_a_kernel_that_says_nothing_any_more_is_a_hang(
     foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_module, "_GRACE", 0.3)
+    monkeypatch.setattr(probed, "_GRACE", 0.3)
     monkeypatch.setattr(Specimen, "reading_seconds", 0.1)
     verdict, used = judged(foreign, tmp_path, Qemu(tmp_path, hangs))
     assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.HANG)
@@ -225,7 +224,7 @@ def test_a_qemu_that_dies_blames_nobody_but_the_lab(foreign: Specimen, tmp_path:
 def test_a_guest_that_qemu_has_stopped_blames_nobody_but_the_lab(
     foreign: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_module, "_GRACE", 0.3)
+    monkeypatch.setattr(probed, "_GRACE", 0.3)
     monkeypatch.setattr(bare, "_ENDING", 0.1)
     monkeypatch.setattr(Specimen, "reading_seconds", 0.1)
     with pytest.raises(HostError, match=r"^ntfs-1: QEMU has stopped it: io-error\n"):
