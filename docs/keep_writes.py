@@ -31,8 +31,10 @@ def square(cell: dict[str, Any]) -> str:
 def column(cell: dict[str, Any]) -> str:
     """The driver with its version, as far as that is told."""
     axes = cell["axes"]
-    version = axes.get("driver_version", "").split()[0:2] if axes["driver"].endswith("3g") else ()
-    return " ".join((axes["driver"], *version)) if version else f"{axes['driver']} on {axes['kernel']}"
+    if not axes["driver"].endswith("3g"):
+        return f"{axes['driver']} on {axes['kernel']}"
+    # Debian's releases have a version each; what mounts nothing tells none.
+    return f"{axes['driver']} of {axes.get('release', 'trixie')}"
 
 
 def table(cells: Iterable[dict[str, Any]]) -> Iterator[str]:
