@@ -113,7 +113,7 @@ def test_a_fault_that_nobody_notices_ends_with_1(desk: Desk, capsys: Captured) -
     desk.ground.shows["stepped-clock"] = QUIET
     assert desk.lab("clock", "no-leak") == 1
     said = capsys.readouterr().out
-    assert "✘ missed  clock: stepped-clock, the guest's wall clock is set 2 s ahead\n    nothing was red\n" in said
+    assert "✘ missed  clock: stepped-clock, the guest's wall clock is set 5 s ahead\n    nothing was red\n" in said
     assert "1 of 2 faults caught by the name of their invariant; control: green" in said
     (missed, _, _) = desk.document["proofs"]
     assert (missed["word"], missed["caught"], missed["red"]) == ("missed", False, [])
@@ -135,7 +135,7 @@ def test_trouble_ends_with_3_at_once(desk: Desk, capsys: Captured) -> None:
     assert desk.ground.log == ["plan", "1: stepped-clock", "down", "close"]
     assert desk.document["untried"] == ["leaked-loop", "none", "reboot"]
     said = capsys.readouterr().out
-    assert "! unproven  clock: stepped-clock, the guest's wall clock is set 2 s ahead" in said
+    assert "! unproven  clock: stepped-clock, the guest's wall clock is set 5 s ahead" in said
     assert "    xen-4.14: QEMU ended with status -9\n" in said
     assert "0 of 3 faults caught by the name of their invariant; control: not tried" in said
 
