@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def main() -> int:
     asked.add_argument("what", choices=sorted(SCENARIOS))
     asked.add_argument("driver")
     asked.add_argument("kernel")
+    asked.add_argument("-n", type=int, default=os.cpu_count(), help="guests at a time; one a CPU unless told")
     asked.add_argument("--record", type=Path, help="print the figures of that run instead of starting one")
     words = asked.parse_args()
     if words.record:
@@ -33,7 +35,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pass-") as reports:
         # -k takes parts of words: the name of a cell begins with both.
         command = (sys.executable, "-m", "lab", "run", SCENARIOS[words.what], "-k", f"{words.driver}-{words.kernel}-")
-        subprocess.run((*command, "--reports", reports), stdout=subprocess.DEVNULL, check=False)
+        command = (*command, "-n", str(words.n), "--reports", reports)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         return told(Path(reports) / "latest", words.driver, words.kernel)
 
 
