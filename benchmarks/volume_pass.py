@@ -34,8 +34,8 @@ def main() -> int:
         return told(words.record, words.driver, words.kernel)
     with tempfile.TemporaryDirectory(prefix="pass-") as reports:
         # -k takes parts of words: the name of a cell begins with both.
-        command = (sys.executable, "-m", "lab", "run", SCENARIOS[words.what], "-k", f"{words.driver}-{words.kernel}-")
-        command = (*command, "-n", str(words.n), "--reports", reports)
+        which = (SCENARIOS[words.what], "-k", f"{words.driver}-{words.kernel}-", "-n", str(words.n))
+        command = (sys.executable, "-m", "lab", "run", *which, "--reports", reports)
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         return told(Path(reports) / "latest", words.driver, words.kernel)
 
