@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from lab.checks.downtime import Iteration
@@ -22,8 +24,8 @@ __all__ = ["pair"]
 PAUSES = ("1.0 1.05 1.30 1.35", "1.0 1.05 2.05 2.1", "1.0 1.05 6.05 6.1")
 
 
-def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Travel:
-    """A guest that has moved once, and what both meters say of it from then on."""
+def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch, *, rooms: Sequence[int] = (40_000,)) -> Travel:
+    """A guest that has moved once, and what both meters say of it from then on; ``rooms`` are KiB that it has left."""
     monkeypatch.setattr("lab.stage.repeat.pause", lambda _seconds: None)
     travel = Travel(pair.guest, pair.hosts[1], "live")
     travel.depart(soon())
@@ -36,6 +38,7 @@ def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Travel:
     for shell, said in zip(pair.shells, ((calm,), there), strict=True):
         shell.answers = {**shell.answers, "ask /run/lab-agent/socket *report*": said}
     pair.on_host(1, "ask the meter", *silences)
+    pair.shells[1].answers = {"sh -c *MemAvailable*": [f"{room}\n" for room in rooms], **pair.shells[1].answers}
     pair.dom0s[1]._turns.clear()
     pair.dom0s[1].answers = {"sh -c *xl pause*": PAUSES, **pair.dom0s[1].answers}
     return travel
@@ -101,6 +104,20 @@ def test_a_way_back_that_is_refused_withholds_the_figure(pair: Pair, monkeypatch
     assert found.withheld[-2].startswith("the way back (live) failed: fake:///xen-4.20: guest web32-f00d-10: migrate")
     assert found.headline.startswith("withheld (n=1): 1 iterations of at least 30; ")
     assert pair.guest.host.name == "xen-4.20"
+
+
+def test_a_guest_that_runs_out_of_memory_moves_no_more(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch, rooms=(19 << 10, 9 << 10))
+    found = repeated(travel, 30, soon())
+    assert len(found.iterations) == 2
+    assert found.withheld[-1].startswith("the guest has 9 MiB of memory left, 10 less than at first; ")
+
+
+def test_a_guest_that_does_not_tell_its_memory_is_an_error(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    pair.shells[1].answers = {**pair.shells[1].answers, "sh -c *MemAvailable*": "\n"}
+    with pytest.raises(GuestError, match=r"does not tell what memory is available$"):
+        repeated(travel, 30, soon())
 
 
 def test_a_cold_move_has_no_downtime(pair: Pair) -> None:
