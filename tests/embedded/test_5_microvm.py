@@ -77,7 +77,7 @@ SILENCE = "for one in /proc/[0-9]*; do grep -q probe.py $one/cmdline && kill -ST
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.stage.bench._GRACE", 1.0)
+    monkeypatch.setattr("lab.stage.probed._GRACE", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
