@@ -14,10 +14,8 @@ from lab.errors import GuestError, LabError, UsageError
 from lab.events import step
 from lab.guests import moving
 from lab.guests.agent import agent_report
-from lab.guests.guest import Guest
 from lab.guests.meter import MeterReport, meter_report, start_meter, stop_meter
 from lab.guests.witness import AgentReport, Silent
-from lab.hosts.host import Host
 from lab.hypervisor import MigrationError
 from lab.stage.travel import Travel, meter_config
 from lab.wait import pause
@@ -50,8 +48,8 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
     """
     if not first.watched:
         raise UsageError(f"{first.guest.name}: a {first.how} move has no downtime to repeat", hint="how: live")
-    course = _Course(first.guest, first.source, first.target, first.how)
     done = [iteration_of(first.journey)]
+    course = _Course(first)
     refused: tuple[str, ...] = ()
     with step("repeat the move", guest=first.guest.name, iterations=iterations):
         start_meter(first.target.shell, meter_config(first.guest), deadline=deadline)
@@ -85,10 +83,11 @@ def iteration_of(seen: Journey) -> Iteration:
 class _Course:
     """From ``source`` to ``target``, and there."""
 
-    def __init__(self, guest: Guest, source: Host, target: Host, how: str) -> None:
-        self._guest, self._source, self._target, self._how = guest, source, target, how
-        self._ways_back = list(dict.fromkeys((how, SAVE_RESTORE)))
+    def __init__(self, first: Travel) -> None:
+        self._guest, self._source, self._target, self._how = first.guest, first.source, first.target, first.how
+        self._ways_back = list(dict.fromkeys((first.how, SAVE_RESTORE)))
         self._had = 0
+        self._last = first.journey.agent_after
 
     def _room(self, deadline: Deadline) -> int:
         """MiB that programs in the guest may still have."""
@@ -99,17 +98,27 @@ class _Course:
         self._had = self._had or room
         return room
 
+    def _unfit(self, deadline: Deadline) -> str:
+        """Why the guest should move no more, or nothing."""
+        dead = [] if isinstance(self._last, Silent) else _dead(self._last)
+        if dead:
+            return f"the agent lost a process ({', '.join(dead)}), as to a guest's kernel that is short of memory"
+        room = self._room(deadline)
+        if room >= _ROOM:
+            return ""
+        tight = f"the guest has {room} MiB of memory left, {self._had - room} less than at first; "
+        return f"{tight}its kernel may lose some at each move (docs/findings/0042): give it more"
+
     def back(self, deadline: Deadline) -> tuple[str, ...]:
-        """Return, in the first way that works; one that failed is not tried again. Why not, if all did or the guest has
-        no memory left to move on.
+        """Return, in the first way that works; one that failed is not tried again. Why not, if all did or the guest is
+        not fit to move on.
 
         Raises:
             MigrationError: one failed, and the guest is lost or on both hosts.
         """
-        room = self._room(deadline)
-        if room < _ROOM:
-            tight = f"the guest has {room} MiB of memory left, {self._had - room} less than at first; "
-            return (f"{tight}its kernel may lose some at each move (docs/findings/0042): give it more",)
+        unfit = self._unfit(deadline)
+        if unfit:
+            return (unfit,)
         refused: list[str] = []
         while self._ways_back:
             try:
@@ -143,7 +152,12 @@ class _Course:
     def _look(self, boot: float, now: float, deadline: Deadline) -> tuple[AgentReport, MeterReport]:
         agent = agent_report(self._guest.shell, since=boot, verify=False, deadline=deadline)
         meter = meter_report(self._target.shell, since=now, deadline=deadline)
+        self._last = agent
         return agent, meter
+
+
+def _dead(report: AgentReport) -> list[str]:
+    return [name for name, process in report.processes.items() if not process.alive]
 
 
 def _gap(agent: AgentReport) -> float:

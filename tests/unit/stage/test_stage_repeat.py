@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -44,9 +45,9 @@ def arrived(pair: Pair, monkeypatch: pytest.MonkeyPatch, *, rooms: Sequence[int]
     return travel
 
 
-def _beats(longest: float) -> str:
+def _beats(longest: float, **parts: Mapping[str, Any]) -> str:
     gaps = [{"at": 110.0, "boot": longest, "mono": longest}]
-    return agent_says(130.0, 300, heartbeat={"gaps": gaps})
+    return agent_says(130.0, 300, heartbeat={"gaps": gaps}, **parts)
 
 
 def _silence(seconds: float) -> str:
@@ -111,6 +112,15 @@ def test_a_guest_that_runs_out_of_memory_moves_no_more(pair: Pair, monkeypatch: 
     found = repeated(travel, 30, soon())
     assert len(found.iterations) == 2
     assert found.withheld[-1].startswith("the guest has 9 MiB of memory left, 10 less than at first; ")
+
+
+def test_a_guest_that_killed_a_process_of_the_agent_moves_no_more(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    killed = _beats(1.2, processes={"memory": {"pid": 7, "start": 70, "alive": False}})
+    pair.shells[1].answers = {**pair.shells[1].answers, "ask /run/lab-agent/socket *report*": killed}
+    found = repeated(travel, 30, soon())
+    assert len(found.iterations) == 2
+    assert found.withheld[-1].startswith("the agent lost a process (memory), ")
 
 
 def test_a_guest_that_does_not_tell_its_memory_is_an_error(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
