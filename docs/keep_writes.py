@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tabled import tabled
+from tabled import MARKS, column, judged, tabled
 
 PAGE = Path(__file__).parent / "findings" / "write-table.md"
-MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?"}
 MOST = 4
 
 
@@ -28,22 +26,12 @@ def square(cell: dict[str, Any]) -> str:
     return f"{head}: {', '.join(names[:MOST])}{more}" if names else head
 
 
-def column(cell: dict[str, Any]) -> str:
-    """The driver with its version, as far as that is told."""
-    axes = cell["axes"]
-    if not axes["driver"].endswith("3g"):
-        return f"{axes['driver']} on {axes['kernel']}"
-    # Debian's releases have a version each; what mounts nothing tells none.
-    return f"{axes['driver']} of {axes.get('release', 'trixie')}"
-
-
 def table(cells: Iterable[dict[str, Any]]) -> Iterator[str]:
     """The table, a line a row."""
-    judged = {cell["id"]: cell for cell in cells}
     rows: dict[str, dict[str, str]] = {}
-    columns = list(dict.fromkeys(column(cell) for cell in judged.values()))
-    for cell in judged.values():
+    for cell in cells:
         rows.setdefault(cell["axes"]["volume"], {})[column(cell)] = square(cell)
+    columns = list(dict.fromkeys(name for squares in rows.values() for name in squares))
     yield f"| volume | {' | '.join(columns)} |"
     yield f"|---|{'---|' * len(columns)}"
     for volume, squares in sorted(rows.items()):
@@ -52,9 +40,7 @@ def table(cells: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def main(runs: Iterable[Path]) -> None:
     """Write the page's table."""
-    events = [json.loads(line) for run in runs for line in (run / "run.jsonl").read_text().splitlines()]
-    cells = [event["cell"] for event in events if event["event"] == "verdict"]
-    tabled(PAGE, table(cells))
+    tabled(PAGE, table(judged(runs)))
 
 
 if __name__ == "__main__":

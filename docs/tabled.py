@@ -1,13 +1,17 @@
 # ruff: noqa: INP001 - for the programs beside it, no part of a package
-"""A table that a program keeps in a page, between two comments."""
+"""What programs that keep a table in a page have in common: its place there, and the cells that it is made of."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["tabled"]
+__all__ = ["MARKS", "column", "judged", "tabled"]
+
+MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?", "skipped": "·"}
 
 _BEGIN, _END = "<!-- table -->\n", "<!-- /table -->\n"
 
@@ -19,3 +23,18 @@ def tabled(page: Path, lines: Iterable[str]) -> None:
     if not begin or not end:
         sys.exit(f"{page}: no {_BEGIN.strip()} and {_END.strip()} in it")
     page.write_text(f"{before}{begin}{chr(10).join(lines)}\n{end}{after}")
+
+
+def judged(runs: Iterable[Path]) -> list[dict[str, Any]]:
+    """The cells of runs, by their folders; one that is in several, or was tried again, as it was judged last."""
+    events = [json.loads(line) for run in runs for line in (run / "run.jsonl").read_text().splitlines()]
+    return list({event["cell"]["id"]: event["cell"] for event in events if event["event"] == "verdict"}.values())
+
+
+def column(cell: dict[str, Any]) -> str:
+    """The driver of an NTFS cell with its version, as far as that is told."""
+    axes = cell["axes"]
+    if not axes["driver"].endswith("3g"):
+        return f"{axes['driver']} on {axes['kernel']}"
+    # Debian's releases have a version each; what mounts nothing tells none.
+    return f"{axes['driver']} of {axes.get('release', 'trixie')}"
