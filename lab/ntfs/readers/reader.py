@@ -15,10 +15,10 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError, LabError
+from lab.ntfs.fuse import can_mount
 from lab.ntfs.images.busy import Machine
 from lab.ntfs.manifest import Manifest
 from lab.ntfs.registry import Registry
-from lab.ntfs.volumes.fuse import can_mount
 from lab.process import last_line, run
 
 __all__ = ["Reader", "Readings", "read_all", "readers"]

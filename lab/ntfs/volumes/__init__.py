@@ -5,6 +5,7 @@ What a volume holds is known from its recipe, never from a driver that read it.
 
 from __future__ import annotations
 
+from lab.ntfs.fuse import can_mount, mounted
 from lab.ntfs.volumes import (
     boot_sectors,
     contents,
@@ -20,7 +21,6 @@ from lab.ntfs.volumes import (
     states,
 )
 from lab.ntfs.volumes.build import build
-from lab.ntfs.volumes.fuse import can_mount, mounted
 from lab.ntfs.volumes.recipe import Recipe, State, Volume, recipe_key, recipes
 from lab.ntfs.volumes.tree import Directory, File, Item, manifest_of
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
+from lab.ntfs.fuse import mounted
 from lab.ntfs.ondisk.volume_information import write_flags
 from lab.ntfs.volumes.finish import finish
-from lab.ntfs.volumes.fuse import mounted
 from lab.ntfs.volumes.recipe import Recipe, Volume
 from lab.ntfs.volumes.record_size import keep_sector_size
 from lab.ntfs.volumes.settle import settle

@@ -13,12 +13,12 @@ from lab.deadline import Deadline
 from lab.errors import DeadlineError, LabError, UnknownNameError, UnsupportedError
 from lab.ntfs.condition import state_of
 from lab.ntfs.difference import diff
+from lab.ntfs.fuse import can_mount
 from lab.ntfs.manifest import Kind
 from lab.ntfs.ondisk import DIRTY, read_flags
 from lab.ntfs.readers import readers
 from lab.ntfs.volumes import Recipe, State, Volume, build, mounted, recipe_key, recipes
 from lab.ntfs.volumes.content import EMPTY, Extent, random, sparse, text
-from lab.ntfs.volumes.fuse import can_mount
 from lab.ntfs.volumes.tree import usual_times
 
 FIRST = ("clean", "compressed", "dirty", "sparse", "unicode-names")
@@ -145,7 +145,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_no_fuse_is_unsupported_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.ntfs.volumes.fuse._DEVICE", tmp_path / "none")
+    monkeypatch.setattr("lab.ntfs.fuse._DEVICE", tmp_path / "none")
     with pytest.raises(UnsupportedError) as refused, mounted(tmp_path, tmp_path, options=(), deadline=Deadline(1)):
         pass
     assert refused.value.reason == "no-fuse"
@@ -182,7 +182,7 @@ def test_a_late_user_gets_a_deadline_error_and_the_mount_is_gone(built: Mapping[
 def test_what_is_mounted_already_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if why := can_mount():
         pytest.skip(why)
-    monkeypatch.setattr("lab.ntfs.volumes.fuse._is_mounted", lambda _: True)
+    monkeypatch.setattr("lab.ntfs.fuse._is_mounted", lambda _: True)
     with pytest.raises(LabError) as refused, mounted(tmp_path, tmp_path, options=(), deadline=Deadline(1)):
         pass
     assert refused.value.message == f"{tmp_path}: something is mounted there already"
