@@ -18,6 +18,7 @@ from lab.ntfs.checker import NTFSFIX, Checker
 from lab.ntfs.drivers import drivers
 from lab.ntfs.ntfsck import ntfsck_if_any
 from lab.ntfs.operations import operations
+from lab.ntfs.pristine import Pristine
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import Volume, build, recipe_key, recipes
 from lab.scenario.cell import NtfsRequest
@@ -45,6 +46,8 @@ class VolumeCells:
     _volumes: dict[str, Volume] = field(default_factory=dict)
     _checking: list[Checker] = field(default_factory=list)
     """Who looks at volumes that were written to."""
+    _pristine: dict[str, Pristine] = field(default_factory=dict)
+    """What was found out of volumes that are written to; it outlives the bench, for half a second each is long."""
     _crossed: dict[NtfsRequest, Crossed] = field(default_factory=dict)
     """What was written by one driver to be read by others, by the cell in which it was."""
     _folders: count[int] = field(default_factory=count)
@@ -124,6 +127,7 @@ class VolumeCells:
         self, slot: BenchSlot, request: NtfsRequest, specimen: Specimen, deadline: Deadline
     ) -> PreparedVolume:
         bench = slot.take(request, specimen, deadline)
+        bench.pristine = self._pristine
         if operations[request.operation].write:
             bench.checkers = self._checkers(deadline)
         return PreparedVolume(bench, drivers[request.driver], kernel_facts(bench.guest.kernel))

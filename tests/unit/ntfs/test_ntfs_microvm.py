@@ -311,5 +311,10 @@ def test_the_cell_after_trouble_of_the_lab_gets_a_fresh_guest(world: World, tmp_
         world.stage.judge(cell(), prepared, evidence, Deadline(600))
     world.stage.salvage(cell(), evidence)
     assert (evidence / "ntfs-1-qemu.log").exists()
-    with world.stage.prepare(cell(), evidence, Deadline(600)) as prepared:
-        assert world.stage.judge(cell(), prepared, evidence, Deadline(600)).outcome is Outcome.PASS
+    with world.stage.prepare(cell(), evidence, Deadline(600)) as again:
+        assert world.stage.judge(cell(), again, evidence, Deadline(600)).outcome is Outcome.PASS
+        # What is known of volumes before they are written to is of no guest.
+        assert isinstance(prepared, PreparedVolume)
+        assert isinstance(again, PreparedVolume)
+        assert again.bench is not prepared.bench
+        assert again.bench.pristine is prepared.bench.pristine
