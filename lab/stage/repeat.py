@@ -28,6 +28,8 @@ with 10 MiB of 128 left a guest read its programs from the disk over and over, a
 killed the agent's memory, which then looked like room.
 """
 
+_GIVE = "give it more (docs/findings/0042)"
+
 _AVAILABLE = "sed -n 's/^MemAvailable: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo"
 
 _SETTLE = 1.5
@@ -64,7 +66,8 @@ def repeated(first: Travel, iterations: int, deadline: Deadline) -> Downtime:
             with suppress(LabError):  # what went wrong before is what counts
                 stop_meter(first.target.shell, deadline=deadline)
     found = downtime(done, calibrations, accelerator=first.target.accelerator)
-    return dataclasses.replace(found, withheld=(*found.withheld, *refused))
+    # Once more for the last move and the pauses after it.
+    return dataclasses.replace(found, withheld=tuple(dict.fromkeys((*found.withheld, *refused, *course.lost()))))
 
 
 def iteration_of(seen: Journey) -> Iteration:
@@ -98,16 +101,21 @@ class _Course:
         self._had = self._had or room
         return room
 
-    def _unfit(self, deadline: Deadline) -> str:
-        """Why the guest should move no more, or nothing."""
-        dead = [] if isinstance(self._last, Silent) else _dead(self._last)
-        if dead:
-            return f"the agent lost a process ({', '.join(dead)}), as to a guest's kernel that is short of memory"
+    def lost(self) -> tuple[str, ...]:
+        """What the agent has lost, if not all of it lives: a guest without memory kills its processes, and then seems
+        to have some again.
+        """
+        if isinstance(self._last, Silent):
+            return ()
+        dead = ", ".join(name for name, process in self._last.processes.items() if not process.alive)
+        return (f"the agent lost a process ({dead}), as to a kernel that is short of memory: {_GIVE}",) if dead else ()
+
+    def _tight(self, deadline: Deadline) -> tuple[str, ...]:
         room = self._room(deadline)
         if room >= _ROOM:
-            return ""
-        tight = f"the guest has {room} MiB of memory left, {self._had - room} less than at first; "
-        return f"{tight}its kernel may lose some at each move (docs/findings/0042): give it more"
+            return ()
+        tight = f"the guest has {room} MiB of memory left, {self._had - room} less than at first"
+        return (f"{tight}; its kernel may lose some at each move: {_GIVE}",)
 
     def back(self, deadline: Deadline) -> tuple[str, ...]:
         """Return, in the first way that works; one that failed is not tried again. Why not, if all did or the guest is
@@ -116,9 +124,9 @@ class _Course:
         Raises:
             MigrationError: one failed, and the guest is lost or on both hosts.
         """
-        unfit = self._unfit(deadline)
+        unfit = self.lost() or self._tight(deadline)
         if unfit:
-            return (unfit,)
+            return unfit
         refused: list[str] = []
         while self._ways_back:
             try:
@@ -154,10 +162,6 @@ class _Course:
         meter = meter_report(self._target.shell, since=now, deadline=deadline)
         self._last = agent
         return agent, meter
-
-
-def _dead(report: AgentReport) -> list[str]:
-    return [name for name, process in report.processes.items() if not process.alive]
 
 
 def _gap(agent: AgentReport) -> float:

@@ -121,6 +121,16 @@ def test_a_guest_that_killed_a_process_of_the_agent_moves_no_more(pair: Pair, mo
     found = repeated(travel, 30, soon())
     assert len(found.iterations) == 2
     assert found.withheld[-1].startswith("the agent lost a process (memory), ")
+    assert len(found.withheld) == len(set(found.withheld))
+
+
+def test_a_process_that_died_in_the_last_move_counts(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    travel = arrived(pair, monkeypatch)
+    killed = _beats(1.2, processes={"memory": {"pid": 7, "start": 70, "alive": False}})
+    pair.shells[1].answers = {**pair.shells[1].answers, "ask /run/lab-agent/socket *report*": killed}
+    found = repeated(travel, 2, soon())
+    assert len(found.iterations) == 2
+    assert found.withheld[-1].startswith("the agent lost a process (memory), ")
 
 
 def test_a_guest_that_does_not_tell_its_memory_is_an_error(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
