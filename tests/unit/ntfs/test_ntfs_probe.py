@@ -44,6 +44,27 @@ def test_it_is_python_3_9_and_standard_library_only() -> None:
     assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))
 
 
+@pytest.mark.parametrize("name", ["clean", "cluster-512", "cluster-128k", "record-4096", "sector-4096", "fragmented"])
+def test_what_the_bitmap_leaves_is_what_ntfs_3g_counts(built: Mapping[str, Volume], tmp_path: Path, name: str) -> None:
+    volume = built[name].path
+    with mounted(volume, tmp_path, options=("ro",), deadline=Deadline(30)) as at:
+        space = os.statvfs(at)
+    assert probe.unused_on_disk(str(volume)) == space.f_bfree * space.f_frsize
+
+
+def test_a_driver_that_has_lost_count_may_trim_what_the_bitmap_leaves(
+    built: Mapping[str, Volume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = SimpleNamespace(f_bfree=3, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _root: lost)
+    monkeypatch.setattr(probe, "mount_in_force", lambda _at: {"source": str(built["clean"].path)})
+    assert probe.free_bytes(b"/mnt") == probe.unused_on_disk(str(built["clean"].path)) > 3 * 4096
+    # Where the disk does not tell, the driver's word is all there is.
+    (tmp_path / "none").write_bytes(bytes(1 << 16))
+    monkeypatch.setattr(probe, "mount_in_force", lambda _at: {"source": str(tmp_path / "none")})
+    assert probe.free_bytes(b"/mnt") == 3 * 4096
+
+
 @pytest.mark.parametrize("name", ["clean", "compressed", "dirty", "sparse", "unicode-names", "streams"])
 def test_what_ntfs_3g_shows_is_judged_correct(built: Mapping[str, Volume], observe: Observe, name: str) -> None:
     volume = built[name]
