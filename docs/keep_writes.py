@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tabled import MARKS, judged, tabled
+from tabled import MARKS, column, judged, tabled
 
 PAGE = Path(__file__).parent / "findings" / "write-table.md"
 MOST = 4
@@ -24,15 +24,6 @@ def square(cell: dict[str, Any]) -> str:
     names = [] if cell["outcome"] == "pass" else list(dict.fromkeys(names))
     more = f" +{len(names) - MOST}" if len(names) > MOST else ""
     return f"{head}: {', '.join(names[:MOST])}{more}" if names else head
-
-
-def column(cell: dict[str, Any]) -> str:
-    """The driver with its version, as far as that is told."""
-    axes = cell["axes"]
-    if not axes["driver"].endswith("3g"):
-        return f"{axes['driver']} on {axes['kernel']}"
-    # Debian's releases have a version each; what mounts nothing tells none.
-    return f"{axes['driver']} of {axes.get('release', 'trixie')}"
 
 
 def table(cells: Iterable[dict[str, Any]]) -> Iterator[str]:

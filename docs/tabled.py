@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MARKS", "judged", "tabled"]
+__all__ = ["MARKS", "column", "judged", "tabled"]
 
 MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?", "skipped": "·"}
 
@@ -29,3 +29,12 @@ def judged(runs: Iterable[Path]) -> list[dict[str, Any]]:
     """The cells of runs, by their folders; one that is in several, or was tried again, as it was judged last."""
     events = [json.loads(line) for run in runs for line in (run / "run.jsonl").read_text().splitlines()]
     return list({event["cell"]["id"]: event["cell"] for event in events if event["event"] == "verdict"}.values())
+
+
+def column(cell: dict[str, Any]) -> str:
+    """The driver with its version, as far as that is told."""
+    axes = cell["axes"]
+    if not axes["driver"].endswith("3g"):
+        return f"{axes['driver']} on {axes['kernel']}"
+    # Debian's releases have a version each; what mounts nothing tells none.
+    return f"{axes['driver']} of {axes.get('release', 'trixie')}"

@@ -7,6 +7,9 @@
         link: https://bugs.example.org/1                       where it is followed up
         expires: 2027-01-31                                    the last day on which it is accepted
         because: what is wrong, in a few words
+        checks: [checker:ntfsck, "step:append/*"]              these alone; may be left out
+
+A pattern of a check is one of its name, or of its name and what was observed: ``kernel-log: *ntfs_evict_big_inode*``.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from lab.verdict import Outcome
 
 __all__ = ["Accepted", "load", "outlived", "parse"]
 
-_KEYS = ("cell", "link", "expires", "because")
+_NEEDED = ("cell", "link", "expires", "because")
+_KEYS = (*_NEEDED, "checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,19 @@ def _entries(tree: Node, mistakes: Mistakes) -> list[Accepted]:
 
 def _entry(node: Node, mistakes: Mistakes) -> Accepted | None:
     if not isinstance(node.value, dict):
-        mistakes.add(node.mark, f"an entry is a map with the keys {', '.join(_KEYS)}")
+        mistakes.add(node.mark, f"an entry is a map with the keys {', '.join(_NEEDED)}")
         return None
     before = len(mistakes.found)
     for key, below in node.value.items():
         if key not in _KEYS:
             mistakes.add(below.key, f"unknown key {key!r}{suggest(key, _KEYS)}")
-    texts = {key: _text(node, key, mistakes) for key in _KEYS}
+    texts = {key: _text(node, key, mistakes) for key in _NEEDED}
+    checks = _checks(node.child("checks"), mistakes)
     expires = _day(texts["expires"], node.at(("expires",)).mark, mistakes)
     if len(mistakes.found) > before or expires is None:
         return None
-    return Accepted(texts["cell"], texts["link"], expires, texts["because"], node.mark.place(mistakes.path))
+    place = node.mark.place(mistakes.path)
+    return Accepted(texts["cell"], texts["link"], expires, texts["because"], place, checks=checks)
 
 
 def _text(node: Node, key: str, mistakes: Mistakes) -> str:
@@ -110,6 +116,18 @@ def _text(node: Node, key: str, mistakes: Mistakes) -> str:
         mistakes.add(child.mark, f"{key}: must be a text")
         return ""
     return " ".join(child.value.split())
+
+
+def _checks(node: Node | None, mistakes: Mistakes) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    nodes = node.value if isinstance(node.value, list) else [node]
+    for each in nodes:
+        if not isinstance(each.value, str) or not each.value.strip():
+            mistakes.add(each.mark, "checks: must be names of checks, or patterns of them")
+    if not nodes:
+        mistakes.add(node.mark, "checks: must name some; leave it out to accept whatever fails")
+    return tuple(" ".join(each.value.split()) for each in nodes if isinstance(each.value, str))
 
 
 def _day(text: str, mark: Mark, mistakes: Mistakes) -> date | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["FINDING_OUTCOMES", "Check", "Finding", "Outcome", "Verdict", "worst"]
+__all__ = ["FINDING_OUTCOMES", "Check", "Finding", "Outcome", "Verdict", "amiss", "worst"]
 
 
 class Outcome(Enum):
@@ -77,6 +77,11 @@ class Check:
         return f"{self.name}: {self.outcome.value} (expected {self.expected}, observed {self.observed})"
 
 
+def amiss(checks: Iterable[Check], outcome: Outcome) -> tuple[Check, ...]:
+    """The checks that made a cell's outcome what it is; none where it ended before they were put."""
+    return tuple(check for check in checks if check.outcome is outcome)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Outcome + reason + checks + evidence of one cell.
@@ -100,5 +105,5 @@ class Verdict:
         if outcome is Outcome.ERROR and not held:
             reason = reason or "no check ran"
         elif outcome is not Outcome.PASS and not reason:
-            reason = "; ".join(str(check) for check in held if check.outcome is outcome)
+            reason = "; ".join(map(str, amiss(held, outcome)))
         return cls(outcome, reason, held)

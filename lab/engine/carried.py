@@ -213,7 +213,7 @@ def carry(
 def _today(verdict: MatrixCell, cell: Cell, run: str, accepted: Sequence[Accepted], today: date) -> MatrixCell:
     """The verdict with its origin, weighed anew: a failure may have been accepted since, or no longer be."""
     finding = next((each for each in Finding if each.value == verdict.finding), None)
-    weighed = weigh(cell, Verdict(verdict.outcome, verdict.reason, finding=finding), accepted, today)
+    weighed = weigh(cell, Verdict(verdict.outcome, verdict.reason, verdict.checks, finding), accepted, today)
     if weighed.expected != verdict.expected:
         verdict = replace(verdict, expected=weighed.expected, reason=weighed.reason)
     return replace(verdict, scenario=cell.scenario, axes={**verdict.axes, FROM: verdict.origin or run})

@@ -9,9 +9,10 @@ from enum import Enum
 from typing import assert_never
 
 from lab.known import Accepted
+from lab.matrix.compare import acceptance
 from lab.matrix.model import MatrixCell
 from lab.scenario.cell import Cell
-from lab.verdict import Outcome, Verdict
+from lab.verdict import Outcome, Verdict, amiss
 
 __all__ = ["Answer", "Weighed", "answer", "weigh"]
 
@@ -55,11 +56,12 @@ def weigh(cell: Cell, verdict: Verdict, accepted: Sequence[Accepted], today: dat
 
 def _failure(cell: Cell, verdict: Verdict, about: Sequence[Accepted], today: date) -> Weighed:
     """A failure that the scenario does not name; known.yaml may."""
-    for entry in about:
-        if entry.covers(cell.id, today):
-            return Weighed(_join(verdict.reason, f"accepted until {entry.expires}: {entry.link}"), expected=True)
-    expired = [f"accepted only until {entry.expires}: {entry.link}" for entry in about]
-    return Weighed(_join(verdict.reason, *expired, _against(cell)), expected=False)
+    accepted = acceptance(cell.id, amiss(verdict.checks, verdict.outcome), about, today)
+    if accepted.whole:
+        until = (f"accepted until {entry.expires}: {entry.link}" for entry in accepted.by)
+        return Weighed(_join(verdict.reason, *until), expected=True)
+    expired = [f"accepted only until {entry.expires}: {entry.link}" for entry in accepted.late]
+    return Weighed(_join(verdict.reason, accepted.but_for, *expired, _against(cell)), expected=False)
 
 
 def answer(cell: MatrixCell) -> Answer:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -11,9 +11,9 @@ from typing import TypeGuard
 
 from lab.errors import EXIT_LAB, EXIT_PRODUCT
 from lab.matrix.model import Matrix, MatrixCell
-from lab.verdict import Outcome
+from lab.verdict import Check, Outcome, amiss
 
-__all__ = ["Change", "Decision", "Difference", "Known", "compare", "gate"]
+__all__ = ["Acceptance", "Change", "Decision", "Difference", "Known", "acceptance", "compare", "gate"]
 
 
 class Change(Enum):
@@ -42,19 +42,77 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A failure that is accepted until a day: ``cell`` is an id or a pattern of one (``*``, ``?``)."""
+    """A failure that is accepted until a day, which still counts: ``cell`` is an id or a pattern of one (``*``, ``?``).
+
+    ``checks`` are names of the checks whose failure is accepted, or patterns of these names, or of ``name: what was
+    observed``; without any, whatever fails is accepted.
+    """
 
     cell: str
     link: str
     expires: date
-
-    def covers(self, cell_id: str, today: date) -> bool:
-        """Whether the failure of this cell is accepted today; the day of expiry still counts."""
-        return self.names(cell_id) and today <= self.expires
+    checks: tuple[str, ...] = field(default=(), kw_only=True)
 
     def names(self, cell_id: str) -> bool:
         """Whether it is about this cell, expired or not."""
-        return cell_id == self.cell or fnmatchcase(cell_id, self.cell)
+        return _is_like(cell_id, self.cell)
+
+    def accepts(self, check: Check) -> bool:
+        """Whether it is about this check of a cell that it names."""
+        said = (check.name, f"{check.name}: {check.observed}")
+        return not self.checks or any(_is_like(text, pattern) for pattern in self.checks for text in said)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Which entries accept what failed in a cell, the names of the checks that none of them accepts, and which entries
+    did accept some of it, up to a day that is over.
+    """
+
+    by: tuple[Known, ...] = ()
+    left: tuple[str, ...] = ()
+    late: tuple[Known, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the cell's failure is accepted: all of it."""
+        return bool(self.by) and not self.left
+
+    @property
+    def but_for(self) -> str:
+        """What is not accepted, in a few words; nothing where all is, or none."""
+        if not self.by or not self.left:
+            return ""
+        return f"{', '.join(entry.link for entry in self.by)}: accepted, but not {_some(self.left)}"
+
+
+def acceptance(cell_id: str, failed: Sequence[Check], known: Iterable[Known], today: date) -> Acceptance:
+    """Weigh what failed in a cell against what is accepted today. Several entries may do it together, each for some
+    of the checks; where no check failed (the cell ended before any), only entries that accept all checks do.
+    """
+    about = [
+        entry
+        for entry in known
+        if entry.names(cell_id) and (any(map(entry.accepts, failed)) if failed else not entry.checks)
+    ]
+    now = [entry for entry in about if today <= entry.expires]
+    late = tuple(entry for entry in about if today > entry.expires)
+    if not failed:
+        return Acceptance(tuple(now[:1]), late=late)
+    by = {check.name: [entry for entry in now if entry.accepts(check)][:1] for check in failed}
+    return Acceptance(
+        tuple(dict.fromkeys(entry for entries in by.values() for entry in entries)),
+        tuple(name for name, entries in by.items() if not entries),
+        late,
+    )
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    return text == pattern or fnmatchcase(text, pattern)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +139,9 @@ class Decision:
         return EXIT_PRODUCT if self.product else EXIT_LAB if self.lab else 0
 
 
+_NAMED = 5
+"""Checks that are named before they are only counted."""
+
 # Lab trouble has no place in this order: an error says nothing about the product.
 _RANK = {Outcome.PASS: 0, Outcome.UNSUPPORTED: 1, Outcome.FAIL: 2}
 
@@ -96,8 +157,8 @@ def compare(base: Matrix, run: Matrix) -> tuple[Difference, ...]:
 
 
 def gate(base: Matrix, run: Matrix, known: Iterable[Known] = (), *, today: date) -> Decision:
-    """Whether ``run`` is no worse than ``base``: no regression, no new failure that is not accepted, no cell lost,
-    no cell without evidence, and at least one pass.
+    """Whether ``run`` is no worse than ``base``: no regression, no new failure that is not accepted, not of one more
+    check either, no cell lost, no cell without evidence, and at least one pass.
     """
     accepted = tuple(known)
     product: list[str] = []
@@ -127,15 +188,25 @@ def _judge(
         return
     elif cell.outcome is Outcome.ERROR:
         lab.append(f"{difference.id}: no evidence: {_state(cell)}")
-    elif accepting := next((entry for entry in about if entry.covers(difference.id, today)), None):
-        notes.append(f"{difference.id}: accepted until {accepting.expires} ({accepting.link})")
+    elif (accepted := acceptance(difference.id, amiss(cell.checks, cell.outcome), about, today)).whole:
+        until = ", ".join(f"until {entry.expires} ({entry.link})" for entry in accepted.by)
+        notes.append(f"{difference.id}: accepted {until}")
     elif difference.change is Change.REGRESSED or _new_failure(difference):
-        expired = "".join(f"; accepted only until {entry.expires} ({entry.link})" for entry in about)
-        product.append(f"{difference}{expired}")
-    elif about:
-        product.append(f"{difference.id}: still {_state(cell)}; accepted only until {about[0].expires}")
+        product.append("; ".join(filter(None, (str(difference), accepted.but_for, *_expired(accepted.late)))))
+    elif expired := _expired(accepted.late):
+        product.append(f"{difference.id}: still {_state(cell)}; {'; '.join(expired)}")
+    elif more := sorted(set(accepted.left) - _failed(difference.base)):
+        product.append(f"{difference.id}: fails in more than in the baseline, {_some(more)}: {_state(cell)}")
     elif cell.outcome is Outcome.FAIL:
         notes.append(f"{difference.id}: fails as in the baseline: {_state(cell)}")
+
+
+def _failed(cell: MatrixCell | None) -> set[str]:
+    return {check.name for check in amiss(cell.checks, Outcome.FAIL)} if cell is not None else set()
+
+
+def _expired(late: Iterable[Known]) -> list[str]:
+    return [f"accepted only until {entry.expires} ({entry.link})" for entry in late]
 
 
 def _new_failure(difference: Difference) -> bool:

@@ -32,6 +32,37 @@ def test_entries_are_read_with_their_places() -> None:
     )
 
 
+def test_an_entry_may_be_about_some_checks_only() -> None:
+    text = """\
+known:
+  - {cell: a, link: b, expires: 2027-01-31, because: c, checks: [checker:ntfsck, "step:append/*"]}
+  - {cell: a, link: b, expires: 2027-01-31, because: c, checks: kernel-log}
+"""
+    assert [entry.checks for entry in parse(text, path="known.yaml")] == [
+        ("checker:ntfsck", "step:append/*"),
+        ("kernel-log",),
+    ]
+
+
+def test_checks_that_are_none_are_named_with_their_places() -> None:
+    text = """\
+known:
+  - {cell: a, link: b, expires: 2027-01-31, because: c, checks: []}
+  - {cell: a, link: b, expires: 2027-01-31, because: c, checks: [good, 7, ""]}
+  - {cell: a, link: b, expires: 2027-01-31, because: c, checks: {a: b}}
+  - {cell: a, link: b, expires: 2027-01-31, because: c, check: a}
+"""
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, path="known.yaml")
+    assert str(caught.value).splitlines() == [
+        "known.yaml:2:65: checks: must name some; leave it out to accept whatever fails",
+        "known.yaml:3:72: checks: must be names of checks, or patterns of them",
+        "known.yaml:3:75: checks: must be names of checks, or patterns of them",
+        "known.yaml:4:65: checks: must be names of checks, or patterns of them",
+        "known.yaml:5:57: unknown key 'check'; did you mean 'checks'?",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "known: []\n", "known:\n"])
 def test_nothing_may_be_known(text: str) -> None:
     assert parse(text, path="known.yaml") == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -130,8 +131,29 @@ def test_a_known_failure_is_accepted_until_its_day() -> None:
         "x::1: regressed: pass -> fail: why; accepted only until 2026-11-21 (https://bugs.example/1)",
     )
     assert _gate(_cell(FAIL), _cell(FAIL), expired).reasons == (
-        "x::1: still fail: why; accepted only until 2026-11-21",
+        "x::1: still fail: why; accepted only until 2026-11-21 (https://bugs.example/1)",
     )
+
+
+def test_a_failure_beside_a_known_one_is_none_that_is_known() -> None:
+    known = Known("x::1", "https://bugs.example/1", TODAY, checks=("kernel-log",))
+    warned, lost = (Check(name, FAIL, "", "bad") for name in ("kernel-log", "reader:structures"))
+    assert _gate(_cell(PASS), replace(_cell(FAIL), checks=(warned,)), known).notes == (
+        "x::1: accepted until 2026-11-22 (https://bugs.example/1)",
+    )
+    both = replace(_cell(FAIL), checks=(warned, lost))
+    left = "https://bugs.example/1: accepted, but not reader:structures"
+    assert _gate(_cell(PASS), both, known).reasons == (f"x::1: regressed: pass -> fail: why; {left}",)
+    assert _gate(both, both, known).yes  # as in the baseline
+
+
+def test_one_more_check_that_fails_is_worse_than_the_baseline() -> None:
+    warned, lost = (Check(name, FAIL, "", "bad") for name in ("kernel-log", "reader:structures"))
+    one, both = replace(_cell(FAIL), checks=(warned,)), replace(_cell(FAIL), checks=(warned, lost))
+    assert _gate(one, both).reasons == ("x::1: fails in more than in the baseline, reader:structures: fail: why",)
+    assert _gate(both, one).yes
+    known = Known("x::1", "https://bugs.example/1", TODAY, checks=("reader:*",))
+    assert _gate(one, both, known).yes
 
 
 def test_an_accepted_failure_that_passes_is_reported() -> None:

@@ -8,7 +8,7 @@ from lab.engine.expectation import Answer, Weighed, answer, weigh
 from lab.known import Accepted
 from lab.matrix.model import MatrixCell
 from lab.scenario.cell import BootRequest, Cell, Expectation, GuestRequest, HostRequest, KernelRequest
-from lab.verdict import Finding, Outcome, Verdict
+from lab.verdict import Check, Finding, Outcome, Verdict
 
 GUEST = GuestRequest("web", "bookworm", "i386", KernelRequest("bookworm"))
 TODAY = date(2026, 11, 22)
@@ -82,3 +82,51 @@ def test_an_accepted_failure_does_not_excuse_trouble_and_says_when_it_passes() -
     assert weigh(_cell(), Verdict(Outcome.ERROR, "ssh"), known, TODAY) == Weighed("ssh", expected=False)
     passed = weigh(_cell(), Verdict(Outcome.PASS), known, TODAY)
     assert passed == Weighed(f"passes, though accepted as a failure: {LINK}", expected=True)
+
+
+def _some(*checks: str, expires: date = TODAY) -> Accepted:
+    return Accepted("a.lab.yaml::*", f"{LINK}#{checks[0]}", expires, "because", "known.yaml:1:1", checks=checks)
+
+
+HOLE = Check("step:append/sparse", Outcome.FAIL, "", "refused: ENXIO")
+WARNING = Check("kernel-log", Outcome.FAIL, "", "WARNING: inode.c")
+
+
+def _broken(*checks: Check) -> Verdict:
+    return Verdict(Outcome.FAIL, "no", (Check("mounted", Outcome.PASS), *checks))
+
+
+@pytest.mark.parametrize(
+    ("entries", "checks", "note"),
+    [
+        ([_some("kernel-log")], [WARNING], f"accepted until 2026-11-22: {LINK}#kernel-log"),
+        ([_some("step:*")], [HOLE], f"accepted until 2026-11-22: {LINK}#step:*"),
+        ([_some("step:*: *ENXIO*")], [HOLE], f"accepted until 2026-11-22: {LINK}#step:*: *ENXIO*"),
+        (
+            [_some("step:*"), _some("kernel-log: WARNING*")],
+            [HOLE, WARNING],
+            f"accepted until 2026-11-22: {LINK}#step:*; accepted until 2026-11-22: {LINK}#kernel-log: WARNING*",
+        ),
+        ([_some("step:*"), _accepted(TODAY)], [WARNING], f"accepted until 2026-11-22: {LINK}"),
+        ([_some("step:*"), _accepted(TODAY)], [], f"accepted until 2026-11-22: {LINK}"),
+    ],
+)
+def test_a_failure_is_accepted_where_each_of_its_checks_is(
+    entries: list[Accepted], checks: list[Check], note: str
+) -> None:
+    assert weigh(_cell(), _broken(*checks), entries, TODAY) == Weighed(f"no; {note}", expected=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "checks", "note"),
+    [
+        ([_some("kernel-log")], [HOLE, WARNING], f"; {LINK}#kernel-log: accepted, but not step:append/sparse"),
+        ([_some("kernel-log: BUG*")], [WARNING], ""),
+        ([_some("kernel-log")], [], ""),  # it ended before any check
+        ([_some("step:*", expires=date(2026, 11, 21))], [HOLE], f"; accepted only until 2026-11-21: {LINK}#step:*"),
+    ],
+)
+def test_a_failure_beside_an_accepted_one_is_not_excused(
+    entries: list[Accepted], checks: list[Check], note: str
+) -> None:
+    assert weigh(_cell(), _broken(*checks), entries, TODAY) == Weighed(f"no{note}", expected=False)
