@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tabled import MARKS, judged, tabled
+from tabled import MARKS, because, judged, tabled
 
 PAGE = Path(__file__).parent / "findings" / "truth-table.md"
 HOSTILE = "hostile-"
@@ -54,10 +54,10 @@ def names(cells: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 def table(cells: list[dict[str, Any]], named: dict[str, str]) -> Iterator[str]:
     """A row a volume."""
-    columns = list(dict.fromkeys(named[cell["id"]] for cell in cells))
+    columns = sorted({named[cell["id"]] for cell in cells})
     rows: dict[str, dict[str, str]] = {}
     for cell in cells:
-        rows.setdefault(cell["axes"]["volume"], {})[named[cell["id"]]] = square(cell)
+        rows.setdefault(cell["axes"]["volume"], {})[named[cell["id"]]] = f"{square(cell)} {because(cell)}".strip()
     yield f"| volume | {' | '.join(columns)} |"
     yield f"|---|{'---|' * len(columns)}"
     for volume, squares in sorted(rows.items()):
@@ -66,7 +66,7 @@ def table(cells: list[dict[str, Any]], named: dict[str, str]) -> Iterator[str]:
 
 def sums(cells: list[dict[str, Any]], named: dict[str, str]) -> Iterator[str]:
     """A row a driver, with how many volumes came to what."""
-    columns = list(dict.fromkeys(named[cell["id"]] for cell in cells))
+    columns = sorted({named[cell["id"]] for cell in cells})
     counts = {name: Counter(square(cell) for cell in cells if named[cell["id"]] == name) for name in columns}
     kinds = sorted({kind for found in counts.values() for kind in found}, key=lambda kind: (kind[0], kind))
     yield f"| driver | {' | '.join(kinds)} |"

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
+from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MARKS", "column", "judged", "tabled"]
+from lab.known import Accepted, load
+from lab.matrix.compare import acceptance
+from lab.matrix.model import MatrixCell
+from lab.verdict import amiss
+
+__all__ = ["MARKS", "because", "column", "judged", "tabled"]
 
 MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?", "skipped": "·"}
 
@@ -38,3 +46,21 @@ def column(cell: dict[str, Any]) -> str:
         return f"{axes['driver']} on {axes['kernel']}"
     # Debian's releases have a version each; what mounts nothing tells none.
     return f"{axes['driver']} of {axes.get('release', 'trixie')}"
+
+
+def because(cell: dict[str, Any]) -> str:
+    """The numbers of the findings that a red cell is about, by ``scenarios/known.yaml``, and ``?`` where some of it is
+    about none; nothing for a cell that is not red.
+    """
+    if cell["outcome"] != "fail":
+        return ""
+    failed = MatrixCell.from_json(cell)
+    weighed = acceptance(failed.id, amiss(failed.checks, failed.outcome), _known(), date.min)
+    numbers = sorted({found[0] for entry in weighed.by if (found := re.search(r"(?<=findings/0)\d+", entry.link))})
+    return " ".join([*(number.lstrip("0") for number in numbers), *([] if weighed.whole else ["?"])])
+
+
+@cache
+def _known() -> tuple[Accepted, ...]:
+    root = Path(__file__).parents[1]
+    return load(root / "scenarios" / "known.yaml", root=root)
