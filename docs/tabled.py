@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -17,9 +18,12 @@ from lab.matrix.compare import acceptance
 from lab.matrix.model import MatrixCell
 from lab.verdict import amiss
 
-__all__ = ["MARKS", "because", "column", "judged", "tabled"]
+__all__ = ["MARKS", "because", "column", "counted", "judged", "reds", "tabled"]
 
 MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?", "skipped": "·"}
+
+_MOST = 6
+"""Names that are written before they are only counted."""
 
 _BEGIN, _END = "<!-- table -->\n", "<!-- /table -->\n"
 
@@ -58,6 +62,46 @@ def because(cell: dict[str, Any]) -> str:
     weighed = acceptance(failed.id, amiss(failed.checks, failed.outcome), _known(), date.min)
     numbers = sorted({found[0] for entry in weighed.by if (found := re.search(r"(?<=findings/0)\d+", entry.link))})
     return " ".join([*(number.lstrip("0") for number in numbers), *([] if weighed.whole else ["?"])])
+
+
+def counted(cells: list[dict[str, Any]], row: str, column: Callable[[dict[str, Any]], str]) -> Iterator[str]:
+    """A table of how many cells came to what, such as ``✔ 70 ✘ 9``, with the values of the axis ``row`` for rows."""
+    columns = sorted(set(map(column, cells)))
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for cell in cells:
+        counts.setdefault((cell["axes"][row], column(cell)), Counter())[cell["outcome"]] += 1
+    yield f"| {row} | {' | '.join(columns)} |"
+    yield f"|---|{'---|' * len(columns)}"
+    for value in sorted({value for value, _ in counts}):
+        squares = (_summed(counts.get((value, name), Counter())) for name in columns)
+        yield f"| {value} | {' | '.join(squares)} |"
+
+
+def reds(cells: list[dict[str, Any]], axes: tuple[str, ...], column: Callable[[dict[str, Any]], str]) -> Iterator[str]:
+    """A table of what is wrong: a row for cells that are alike by ``axes``, where ``driver`` is its column, and by the
+    checks that failed.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for cell in cells:
+        if cell["outcome"] == "fail":
+            alike = [column(cell) if axis == "driver" else cell["axes"][axis] for axis in axes]
+            broken = dict.fromkeys(check["name"] for check in cell["checks"] if check["outcome"] == "fail")
+            groups.setdefault((*alike, cell["finding"], because(cell), _some(broken)), []).append(cell)
+    yield f"| {' | '.join(axes)} | is | finding | checks | volumes |"
+    yield f"|{'---|' * (len(axes) + 4)}"
+    for group, alike in sorted(groups.items()):
+        volumes = sorted({cell["axes"]["volume"] for cell in alike})
+        yield f"| {' | '.join(group)} | {len(alike)}: {_some(volumes)} |"
+
+
+def _summed(counts: Counter[str]) -> str:
+    return " ".join(f"{mark} {counts[outcome]}" for outcome, mark in MARKS.items() if counts[outcome])
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" +{len(names) - _MOST}" if len(names) > _MOST else ""
+    return f"{', '.join(f'`{name}`' for name in names[:_MOST])}{more}"
 
 
 @cache
