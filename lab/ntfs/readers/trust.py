@@ -21,6 +21,8 @@ class Trait(Enum):
     LINK = "link"
     REPARSE = "reparse"
     SPARSE = "sparse"
+    SPECIAL = "special"
+    """A pipe, a socket or a device, as far as any reader can tell."""
     ODD_NAME = "odd-name"
     """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
     SMALL_INDEX = "small-index"
@@ -36,10 +38,12 @@ class Trait(Enum):
 _ATTRIBUTES = {Trait.SPARSE: 0x200, Trait.REPARSE: 0x400, Trait.COMPRESSED: 0x800, Trait.ENCRYPTED: 0x4000}
 
 _CIPHERTEXT = "EFS: shows the ciphertext, or refuses"
+_PLAIN = "calls pipes, sockets and devices files"
 
 _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
     "libfsntfs": {
         (Trait.ENCRYPTED, Feature.BYTES): _CIPHERTEXT,
+        (Trait.SPECIAL, Feature.REPARSE): _PLAIN,
         (
             Trait.SMALL_INDEX,
             Feature.NAMES,
@@ -50,6 +54,7 @@ _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
         (Trait.REPARSE, Feature.BYTES): "shows a placeholder where a reparse plug-in is missing (WOF, dedup, cloud)",
         (Trait.REPARSE, Feature.SIZES): "the placeholder's size",
         (Trait.REPARSE, Feature.REPARSE): "calls reparse points that it does not know links",
+        (Trait.SPECIAL, Feature.REPARSE): "tells pipes and devices of Interix, which are files to everybody else",
         (Trait.LINK, Feature.LINKS): "rewrites targets to paths below the mount point",
     },
     "sleuthkit": {
@@ -57,6 +62,7 @@ _DISTRUST: Mapping[str, Mapping[tuple[Trait, Feature], str]] = {
         (Trait.REPARSE, Feature.BYTES): "shows zeros for WOF files",
         (Trait.SPARSE, Feature.SIZES): "shows an empty file where a hole is longer than the volume",
         (Trait.LINK, Feature.LINKS): "shows no target",
+        (Trait.SPECIAL, Feature.REPARSE): _PLAIN,
         (Trait.LINK, Feature.REPARSE): "shows a link as a file or a directory",
         (Trait.REPARSE, Feature.REPARSE): "shows a reparse point as a file or a directory",
         (Trait.REPARSE, Feature.SIZES): "shows no bytes of what is packed in a named stream",
@@ -118,6 +124,8 @@ def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
         found |= {trait for trait, bit in _ATTRIBUTES.items() if (entry.attributes or 0) & bit}
         if entry.kind in (Kind.SYMLINK, Kind.JUNCTION):
             found.add(Trait.LINK)
+        if entry.kind is Kind.OTHER:
+            found.add(Trait.SPECIAL)
         if entry.reparse is not None:
             found.add(Trait.REPARSE)
         if any(one in ":|^" or not one.isprintable() for one in entry.path):

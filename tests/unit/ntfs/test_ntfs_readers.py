@@ -103,6 +103,17 @@ def test_a_kind_on_which_readers_part_is_unknown_and_compared_with_nothing() -> 
     assert diff(truth, Manifest((Entry("a", Kind.SYMLINK, target="y"),))) == ()
 
 
+def test_nobody_can_say_whether_a_file_of_interix_is_a_pipe() -> None:
+    plain, pipe = Entry("a", Kind.FILE, 0, attributes=0x24), Entry("a", Kind.OTHER, attributes=0x24)
+    truth, quarrels = agreement(said(lib=plain, fuse=pipe, tsk=plain))
+    assert (truth.by_path["a"].kind, quarrels) == (Kind.UNKNOWN, ())
+    assert [diff(truth, Manifest((seen,))) for seen in (plain, pipe)] == [(), ()]
+    assert [one.what for one in diff(truth, Manifest(()))] == ["missing"]
+    # Where no reader sees more in it than a file, a driver that does shows something that is not there.
+    truth, _ = agreement(said(lib=plain, fuse=plain))
+    assert [one.what for one in diff(truth, Manifest((pipe,)))] == ["kind"]
+
+
 def test_one_trusted_witness_is_enough_for_a_kind() -> None:
     wof = dataclasses.replace(A, attributes=0x420)
     truth, _ = agreement(said(lib=wof, fuse=Entry("a", Kind.SYMLINK, target="x")))
