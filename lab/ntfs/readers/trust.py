@@ -22,7 +22,9 @@ class Trait(Enum):
     REPARSE = "reparse"
     SPARSE = "sparse"
     SPECIAL = "special"
-    """A pipe, a socket or a device, as far as any reader can tell."""
+    """A pipe, a socket or a device, as far as any reader can tell; or an empty file with a mode of Linux's, by which
+    ntfs3 means such a one (docs/findings/0010-devices-without-numbers.md).
+    """
     ODD_NAME = "odd-name"
     """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
     SMALL_INDEX = "small-index"
@@ -113,6 +115,7 @@ def volume_traits(geometry: Geometry) -> frozenset[Trait]:
     return frozenset(trait for trait, applies in holds.items() if applies)
 
 
+_LINUX_MODE = "$LXMOD"
 _LARGE = 128 << 10
 _DEEP = 128
 
@@ -124,7 +127,7 @@ def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
         found |= {trait for trait, bit in _ATTRIBUTES.items() if (entry.attributes or 0) & bit}
         if entry.kind in (Kind.SYMLINK, Kind.JUNCTION):
             found.add(Trait.LINK)
-        if entry.kind is Kind.OTHER:
+        if entry.kind is Kind.OTHER or (entry.size == 0 and any(one.name == _LINUX_MODE for one in entry.eas or ())):
             found.add(Trait.SPECIAL)
         if entry.reparse is not None:
             found.add(Trait.REPARSE)
