@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from lab.ntfs.manifest import Entry, Feature, Geometry, Kind
+from lab.ntfs.ondisk.reparse import Tag
 
 __all__ = ["Trait", "distrust", "may_hide", "refuses", "traits", "volume_traits"]
 
@@ -22,8 +23,8 @@ class Trait(Enum):
     REPARSE = "reparse"
     SPARSE = "sparse"
     SPECIAL = "special"
-    """A pipe, a socket or a device, as far as any reader can tell; or an empty file with a mode of Linux's, by which
-    ntfs3 means such a one (docs/findings/0010-devices-without-numbers.md).
+    """A pipe, a socket or a device, as far as any reader can tell; a reparse point that says so; or an empty file with a
+    mode of Linux's, by which ntfs3 means such a one (docs/findings/0010-devices-without-numbers.md).
     """
     ODD_NAME = "odd-name"
     """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
@@ -116,6 +117,7 @@ def volume_traits(geometry: Geometry) -> frozenset[Trait]:
 
 
 _LINUX_MODE = "$LXMOD"
+_SPECIALS = frozenset({Tag.AF_UNIX, Tag.LX_FIFO, Tag.LX_CHR, Tag.LX_BLK})
 _LARGE = 128 << 10
 _DEEP = 128
 
@@ -127,7 +129,7 @@ def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
         found |= {trait for trait, bit in _ATTRIBUTES.items() if (entry.attributes or 0) & bit}
         if entry.kind in (Kind.SYMLINK, Kind.JUNCTION):
             found.add(Trait.LINK)
-        if entry.kind is Kind.OTHER or (entry.size == 0 and any(one.name == _LINUX_MODE for one in entry.eas or ())):
+        if _may_be_special(entry):
             found.add(Trait.SPECIAL)
         if entry.reparse is not None:
             found.add(Trait.REPARSE)
@@ -136,3 +138,9 @@ def traits(entries: Iterable[Entry]) -> frozenset[Trait]:
         if entry.path.count("/") >= _DEEP:
             found.add(Trait.DEEP)
     return frozenset(found)
+
+
+def _may_be_special(entry: Entry) -> bool:
+    tagged = entry.reparse is not None and entry.reparse.tag in _SPECIALS
+    moded = entry.size == 0 and any(one.name == _LINUX_MODE for one in entry.eas or ())
+    return entry.kind is Kind.OTHER or tagged or moded

@@ -11,7 +11,7 @@ import pytest
 from lab.deadline import Deadline
 from lab.errors import DeadlineError, ImageError
 from lab.ntfs.difference import diff
-from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Geometry, Kind, Manifest, Times
+from lab.ntfs.manifest import FEATURES, Attachment, Entry, Feature, Geometry, Kind, Manifest, Reparse, Times
 from lab.ntfs.readers import Disagreement, Reader, Trait, agreement, distrust, readers, sleuthkit, traits, truth_of
 from lab.ntfs.readers.sleuthkit import listing
 from lab.ntfs.readers.trust import refuses, volume_traits
@@ -140,6 +140,7 @@ def test_what_nobody_could_list_is_unsure() -> None:
         (dataclasses.replace(A, attributes=0x4A00), {Trait.SPARSE, Trait.COMPRESSED, Trait.ENCRYPTED}),
         (Entry("a:b", Kind.SYMLINK), {Trait.ODD_NAME, Trait.LINK}),
         (Entry("a", Kind.OTHER), {Trait.SPECIAL}),
+        (Entry("a", Kind.FILE, 0, reparse=Reparse(0x80000026, None)), {Trait.SPECIAL, Trait.REPARSE}),
         (Entry("a", Kind.FILE, 0, eas=(Attachment("$LXMOD", 4, ""),)), {Trait.SPECIAL}),
         (Entry("a", Kind.FILE, 0, eas=(Attachment("$LXUID", 4, ""),)), set()),
         (Entry("a", Kind.FILE, 1, eas=(Attachment("$LXMOD", 4, ""),)), set()),
