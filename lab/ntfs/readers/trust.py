@@ -23,8 +23,8 @@ class Trait(Enum):
     REPARSE = "reparse"
     SPARSE = "sparse"
     SPECIAL = "special"
-    """A pipe, a socket or a device, as far as any reader can tell; a reparse point that says so; or an empty file with a
-    mode of Linux's, by which ntfs3 means such a one (docs/findings/0010-devices-without-numbers.md).
+    """A pipe, a socket or a device, as far as any reader can tell; a reparse point that says so; or an empty file with
+    a mode of Linux's, by which ntfs3 means such a one (docs/findings/0010-devices-without-numbers.md).
     """
     ODD_NAME = "odd-name"
     """Control characters, or what textual listings write for themselves (``:``, ``|``, ``^``)."""
