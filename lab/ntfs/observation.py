@@ -135,6 +135,8 @@ class Observation:
     kernel_log: tuple[str, ...]
     device: tuple[str, str] | None
     """Hash of the device before and after, where the probe was asked for it."""
+    answering: bool = False
+    """Whether the driver answered all along, and only time ran out."""
     signal: int = 0
     """The signal that ended the FUSE program, while mounting or later; 0 where none did."""
     module: Module | None = None
@@ -160,6 +162,15 @@ class Observation:
             raise LabError(f"the probe's document is broken: {type(broken).__name__}: {broken}") from broken
 
 
+_SILENCE = 15.0
+"""Seconds without a word from which on a driver counts as hung, or half its time; a call takes less than one."""
+
+
+def _was_answering(document: Mapping[str, Any]) -> bool:
+    silent = document.get("silent")
+    return silent is not None and silent < min(_SILENCE, document.get("seconds", 0.0) / 2)
+
+
 def _parse(document: Mapping[str, Any]) -> Observation:
     told = [ReadError(error["path"], error["operation"], error["errno"], error["text"]) for error in document["errors"]]
     # A module that is built in cannot be loaded, and need not be: whether it matters is for the mount to tell.
@@ -172,6 +183,7 @@ def _parse(document: Mapping[str, Any]) -> Observation:
         options_asked=tuple(document["options_asked"].split(",")),
         ended=document["ended"],
         last_step=" ".join(str(word) for word in document.get("last_step", ())),
+        answering=_was_answering(document),
         trouble=document.get("trouble", ""),
         mount=_mount(document["mount"]) if "mount" in document else None,
         manifest=_manifest(document, errors),

@@ -1017,6 +1017,7 @@ def follow(reading: int, document: dict[str, Any], until: float) -> Started:
     """Take in what the child says until it ends or time runs out."""
     said, late = [], False
     started = Started()
+    heard = time.monotonic()
     while True:
         left = until - time.monotonic()
         if left <= 0 or not select.select([reading], [], [], left)[0]:
@@ -1028,11 +1029,13 @@ def follow(reading: int, document: dict[str, Any], until: float) -> Started:
         if not chunk:
             break
         said.append(chunk)
+        heard = time.monotonic()
     document["ended"] = "died"
     for line in b"".join(said).split(b"\n")[:-1]:
         note(json.loads(line), document, started)
     if late:
         document["ended"] = "deadline"
+        document["silent"] = round(until - heard, 3)
     return started
 
 

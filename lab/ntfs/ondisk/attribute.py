@@ -115,6 +115,10 @@ class Attribute:
         return self.raw[int(struct.unpack_from("<H", self.raw, 0x20)[0]) :]
 
 
+_RESIDENT, _NON_RESIDENT = 0x18, 0x40
+"""The bytes of a header; fs/ntfs3/ntfs.h: SIZEOF_RESIDENT and SIZEOF_NONRESIDENT."""
+
+
 def attributes(record: bytes, *, place: str) -> Iterator[Attribute]:
     """The attributes of an unprotected MFT record, in order.
 
@@ -127,7 +131,8 @@ def attributes(record: bytes, *, place: str) -> Iterator[Attribute]:
         if kind == _END:
             return
         length = struct.unpack_from("<I", record, offset + 4)[0] if offset + 8 <= len(record) else 0
-        if length < 0x18 or offset + length > len(record):
+        least = _NON_RESIDENT if length > 8 and record[offset + 8 : offset + 9] > b"\0" else _RESIDENT
+        if length < least or offset + length > len(record):
             raise ImageError(f"{place}+{offset:#x}: attribute {kind:#x} of {length} bytes does not fit its record")
         raw = record[offset : offset + length]
         _, name_length, name_offset, flags = struct.unpack_from("<BBHH", raw, 8)

@@ -44,6 +44,8 @@ class Mft:
         self.boot = Boot.parse(file.read(BOOT_BYTES), place=place)
         first = self._read_at(self.boot.mft_cluster * self.boot.cluster, f"{place}: $MFT")
         table = attribute.find(first, attribute.DATA, place=f"{place}: $MFT")
+        if table.resident:
+            raise ImageError(f"{place}: $MFT: its table lies in its own record")
         self._runs: tuple[Run, ...] = tuple(runs(table.runlist, place=f"{place}: $MFT runlist"))
         self.count = table.size // self.boot.record
         """How many records the table has, used or not."""

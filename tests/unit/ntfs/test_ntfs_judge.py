@@ -174,6 +174,18 @@ def test_a_deadline_is_a_hang_and_names_the_step() -> None:
     assert verdict.reason == "hang: no answer from the driver during: 'read a.txt'"
 
 
+def test_a_driver_that_answers_all_along_is_not_hung_but_slow() -> None:
+    slow = judge(TRUTH, State.CLEAN, document(ended="deadline", silent=0.2, seconds=300.0))
+    assert (slow.outcome, slow.finding) == (Outcome.ERROR, None)
+    assert slow.reason.startswith("probe: its time ran out during 'read a.txt', and the driver answered all along: ")
+    for silent, seconds in ((15.0, 300.0), (0.3, 0.5)):
+        hung = judge(TRUTH, State.CLEAN, document(ended="deadline", silent=silent, seconds=seconds))
+        assert hung.finding is Finding.HANG
+    line = "INFO: task cat:212 blocked for more than 120 seconds."
+    blocked = judge(TRUTH, State.CLEAN, document(ended="deadline", silent=0.2, seconds=300.0), log=[line])
+    assert blocked.finding is Finding.HANG
+
+
 def test_a_blocked_task_is_a_hang() -> None:
     line = "INFO: task cat:212 blocked for more than 120 seconds."
     assert judge(TRUTH, State.CLEAN, document(), log=[line]).finding is Finding.HANG

@@ -103,6 +103,15 @@ def test_an_attribute_that_does_not_fit_is_refused() -> None:
         list(attributes(bytes(raw), place="r"))
 
 
+def test_a_header_that_is_cut_short_is_refused() -> None:
+    """A driver wrote such a one over the record of $MFT itself."""
+    raw = bytearray(1024)
+    struct.pack_into("<H", raw, 0x14, 0x38)
+    struct.pack_into("<IIB", raw, 0x38, 0x80, 0x18, 1)
+    with pytest.raises(ImageError, match=r"^r\+0x38: attribute 0x80 of 24 bytes does not fit its record$"):
+        list(attributes(bytes(raw), place="r"))
+
+
 def test_runs_are_relative_and_may_be_holes() -> None:
     packed = bytes.fromhex("21 18 34 56 01 04 11 02 fe 00".replace(" ", ""))
     assert list(runs(packed, place="r")) == [Run(0x5634, 0x18), Run(None, 4), Run(0x5632, 2)]

@@ -135,6 +135,13 @@ def test_a_driver_that_never_answers_is_a_hang_in_time(tmp_path: Path) -> None:
     assert verdict.reason.startswith("hang: no answer from the driver during: 'mount ")
 
 
+def test_what_reads_on_when_its_time_is_over_says_so(built: Mapping[str, Volume], tmp_path: Path) -> None:
+    words = ["mount-and-read", "--driver", "ntfs-3g", "--device", str(built["streams"].path)]
+    document = probe.run(probe.parse([*words, "--at", str(tmp_path / "mnt"), "--seconds", "60"]))
+    assert document["ended"] == "complete"
+    assert "silent" not in document
+
+
 def test_what_was_mounted_before_is_left_alone(built: Mapping[str, Volume], tmp_path: Path) -> None:
     at = tmp_path / "mnt"
     at.mkdir()

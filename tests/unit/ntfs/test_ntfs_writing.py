@@ -172,7 +172,7 @@ def test_no_driver_is_blamed_for_time_that_the_lab_used_up(bench: Callable[..., 
     with pytest.raises(DeadlineError) as caught:
         bench("streams").operate(NTFS_3G, "streams", "[]", seconds=60, deadline=Deadline(40, clock=lambda: 0.0))
     assert str(caught.value) == (
-        "the steps of ntfs-3g on streams: 40 of 40 s are left, and it may take 80 s\n"
+        "the steps of ntfs-3g on streams: 40 of 40 s are left, and it may take 120 s\n"
         "  hint: the machine is busy, or bringing up the guest took long; try again"
     )
 
