@@ -226,7 +226,7 @@ def test_no_driver_is_blamed_for_time_that_the_lab_used_up(foreign: Specimen, tm
     with pytest.raises(DeadlineError) as caught:
         used.read(NTFS3, "disk.img", seconds=60, deadline=Deadline(40, clock=lambda: 0.0))
     assert str(caught.value) == (
-        "reading disk.img by ntfs3: 40 of 40 s are left, and it may take 80 s\n"
+        "reading disk.img by ntfs3: 40 of 40 s are left, and it may take 120 s\n"
         "  hint: the machine is busy, or bringing up the guest took long; try again"
     )
 
