@@ -138,10 +138,14 @@ def _patient_truth(path: Path, name: str, deadline: Deadline) -> Truth:
 
 def _reading_seconds(volume: Path) -> float:
     """For one reader, by what is stored and by how many files there may be."""
-    records = 0
+    return _READER_SECONDS + volume.stat().st_blocks * 512 / _BYTES_A_SECOND + _records(volume) / _RECORDS_A_SECOND
+
+
+def _records(volume: Path) -> int:
+    """How many files there may be."""
     with suppress(ImageError, struct.error), Mft.open(volume) as mft:
-        records = min(mft.count, _MOST_RECORDS)
-    return _READER_SECONDS + volume.stat().st_blocks * 512 / _BYTES_A_SECOND + records / _RECORDS_A_SECOND
+        return min(mft.count, _MOST_RECORDS)
+    return 0
 
 
 def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError, checked: _Checked) -> Foreign:
@@ -153,7 +157,9 @@ def _unread(volume: NtfsVolume, name: str, path: Path, unread: NoTruthError, che
     doubtful = unread.readings.manifests or not unread.readings.answers
     fault = volume.fault or checked.fault
     state = State.UNKNOWN if doubtful and not fault else State.DAMAGED
-    specimen = Specimen(name, path, volume.sector, state, _UNKNOWN, (*_moved(volume), f"its whole content: {why}"))
+    specimen = Specimen(
+        name, path, volume.sector, state, _UNKNOWN, (*_moved(volume), f"its whole content: {why}"), _records(path)
+    )
     trouble = None if unread.answered else ImageError(said, hint=unread.hint)
     return Foreign(specimen, _testimony(specimen, volume, unread.readings, checked, trouble=said), trouble, fault)
 

@@ -16,6 +16,9 @@ _BYTES_A_SECOND = 2_000_000
 _NAMES_A_SECOND = 10
 """Measured under emulation: 25 names and 10 MB a second. A fifth of that is slow, not hung."""
 
+_RECORDS_A_SECOND = 100
+"""Few of them need to be names, and a driver that hangs is waited for as long."""
+
 _USUAL_LEAST_SECONDS = 2.0
 _USUAL_BYTES_A_SECOND = 10_000_000
 _USUAL_NAMES_A_SECOND = 25
@@ -25,7 +28,8 @@ _USUAL_NAMES_A_SECOND = 25
 class Specimen:
     """A raw file ``path`` that holds one volume, of ``sector`` bytes a sector, and what is known of it.
 
-    ``doubts`` are what nobody here can say of it, so that no driver is judged by it.
+    ``doubts`` are what nobody here can say of it, so that no driver is judged by it. ``records`` are those of its MFT,
+    where readers cannot tell its names: there may be as many.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Specimen:
     state: State
     manifest: Manifest = field(repr=False)
     doubts: tuple[str, ...] = ()
+    records: int = 0
 
     @classmethod
     def of(cls, volume: Volume) -> Specimen:
@@ -45,7 +50,8 @@ class Specimen:
     @property
     def reading_seconds(self) -> float:
         """How long a driver may take to read all of it under emulation before it counts as hung."""
-        return _LEAST_SECONDS + self._bytes / _BYTES_A_SECOND + len(self.manifest.entries) / _NAMES_A_SECOND
+        names = len(self.manifest.entries) / _NAMES_A_SECOND + self.records / _RECORDS_A_SECOND
+        return _LEAST_SECONDS + self._bytes / _BYTES_A_SECOND + names
 
     @property
     def usual_seconds(self) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -316,6 +317,13 @@ def test_readers_that_were_late_get_more_time_once_if_there_is_no_truth_without_
     admitted = admit(found, "streams.img", tmp_path, Deadline(60))
     assert given == [given[0] * factor for factor in (1, 10)[:tries]]
     assert bool(admitted.specimen.manifest.entries) is (tries == 2)
+
+
+def test_a_driver_gets_more_time_where_nobody_can_say_how_many_names_there_are(built: Mapping[str, Volume]) -> None:
+    path = built["streams"].path
+    known = Specimen("v", path, 512, State.UNKNOWN, Manifest(()))
+    assert replace(known, records=50_000).reading_seconds == known.reading_seconds + 500
+    assert foreign._records(path) > 0
 
 
 def test_a_reader_gets_more_time_for_more_files(
