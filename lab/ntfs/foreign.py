@@ -91,7 +91,9 @@ def admit(volume: NtfsVolume, name: str, work: Path, deadline: Deadline, checker
     except NoTruthError as unread:
         return _unread(volume, name, path, unread, checked)
     state = State.DAMAGED if volume.fault else checked.judged(state_of(path))
-    specimen = Specimen(name, path, volume.sector, state, truth.manifest, (*_moved(volume), *_doubts(truth)))
+    doubts = (*_moved(volume), *_doubts(truth))
+    more = _records(path) if truth.manifest.unsure else 0
+    specimen = Specimen(name, path, volume.sector, state, truth.manifest, doubts, more)
     return Foreign(specimen, _testimony(specimen, volume, truth.readings, checked), fault=fault)
 
 
