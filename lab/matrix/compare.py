@@ -99,10 +99,10 @@ def acceptance(cell_id: str, failed: Sequence[Check], known: Iterable[Known], to
     late = tuple(entry for entry in about if today > entry.expires)
     if not failed:
         return Acceptance(tuple(now[:1]), late=late)
-    by = {check.name: [entry for entry in now if entry.accepts(check)][:1] for check in failed}
+    by = [(check.name, next((entry for entry in now if entry.accepts(check)), None)) for check in failed]
     return Acceptance(
-        tuple(dict.fromkeys(entry for entries in by.values() for entry in entries)),
-        tuple(name for name, entries in by.items() if not entries),
+        tuple(dict.fromkeys(entry for _, entry in by if entry)),
+        tuple(dict.fromkeys(name for name, entry in by if not entry)),
         late,
     )
 

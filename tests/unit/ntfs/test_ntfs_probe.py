@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
@@ -135,11 +136,26 @@ def test_a_driver_that_never_answers_is_a_hang_in_time(tmp_path: Path) -> None:
     assert verdict.reason.startswith("hang: no answer from the driver during: 'mount ")
 
 
-def test_what_reads_on_when_its_time_is_over_says_so(built: Mapping[str, Volume], tmp_path: Path) -> None:
-    words = ["mount-and-read", "--driver", "ntfs-3g", "--device", str(built["streams"].path)]
-    document = probe.run(probe.parse([*words, "--at", str(tmp_path / "mnt"), "--seconds", "60"]))
-    assert document["ended"] == "complete"
-    assert "silent" not in document
+@pytest.mark.parametrize("answers", [True, False])
+def test_how_long_it_was_silent_is_told_when_time_is_over(answers: bool) -> None:  # noqa: FBT001 - what differs
+    """One that speaks up to the end, and one that does so only in the beginning."""
+    reading, writing = os.pipe()
+    stop = threading.Event()
+
+    def speak() -> None:
+        os.write(writing, b'{"fact": {"n": 1}}\n')
+        while answers and not stop.wait(0.02):
+            os.write(writing, b'{"fact": {"n": 2}}\n')
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    document: dict[str, Any] = {}
+    probe.follow(reading, document, time.monotonic() + 1.0)
+    stop.set()
+    speaker.join()
+    os.close(writing)
+    os.close(reading)
+    assert (document["ended"], document["silent"] < 0.5) == ("deadline", answers)
 
 
 def test_what_was_mounted_before_is_left_alone(built: Mapping[str, Volume], tmp_path: Path) -> None:

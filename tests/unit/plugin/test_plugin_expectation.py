@@ -89,6 +89,7 @@ def _some(*checks: str, expires: date = TODAY) -> Accepted:
 
 
 HOLE = Check("step:append/sparse", Outcome.FAIL, "", "refused: ENXIO")
+BUG = Check("kernel-log", Outcome.FAIL, "", "BUG: no address")
 WARNING = Check("kernel-log", Outcome.FAIL, "", "WARNING: inode.c")
 
 
@@ -122,6 +123,7 @@ def test_a_failure_is_accepted_where_each_of_its_checks_is(
     [
         ([_some("kernel-log")], [HOLE, WARNING], f"; {LINK}#kernel-log: accepted, but not step:append/sparse"),
         ([_some("kernel-log: BUG*")], [WARNING], ""),
+        ([_some("kernel-log: W*")], [BUG, WARNING], f"; {LINK}#kernel-log: W*: accepted, but not kernel-log"),
         ([_some("kernel-log")], [], ""),  # it ended before any check
         ([_some("step:*", expires=date(2026, 11, 21))], [HOLE], f"; accepted only until 2026-11-21: {LINK}#step:*"),
     ],
