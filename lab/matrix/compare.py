@@ -195,9 +195,11 @@ def _judge(
         product.append("; ".join(filter(None, (str(difference), accepted.but_for, *_expired(accepted.late)))))
     elif expired := _expired(accepted.late):
         product.append(f"{difference.id}: still {_state(cell)}; {'; '.join(expired)}")
+    elif cell.outcome is not Outcome.FAIL:
+        return
     elif more := sorted(set(accepted.left) - _failed(difference.base)):
         product.append(f"{difference.id}: fails in more than in the baseline, {_some(more)}: {_state(cell)}")
-    elif cell.outcome is Outcome.FAIL:
+    else:
         notes.append(f"{difference.id}: fails as in the baseline: {_state(cell)}")
 
 

@@ -156,6 +156,13 @@ def test_one_more_check_that_fails_is_worse_than_the_baseline() -> None:
     assert _gate(one, both, known).yes
 
 
+@pytest.mark.parametrize("outcome", [PASS, FAIL, UNSUPPORTED, SKIPPED])
+def test_a_run_is_no_worse_than_itself(outcome: Outcome) -> None:
+    cell = replace(_cell(outcome), checks=(Check("streams", outcome, "", "not shown"),))
+    assert _gate(cell, cell).yes
+    assert _gate(cell, cell, Known("x::1", "https://bugs.example/1", TODAY, checks=("other",))).yes
+
+
 def test_an_accepted_failure_that_passes_is_reported() -> None:
     decision = _gate(_cell(PASS), _cell(PASS), Known("x::1", "https://bugs.example/1", TODAY))
     assert decision.yes
