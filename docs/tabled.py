@@ -18,7 +18,7 @@ from lab.matrix.compare import acceptance
 from lab.matrix.model import MatrixCell
 from lab.verdict import amiss
 
-__all__ = ["MARKS", "because", "column", "counted", "judged", "reds", "tabled"]
+__all__ = ["MARKS", "because", "column", "counted", "judged", "reds", "tabled", "with_others"]
 
 MARKS = {"pass": "✔", "unsupported": "∅", "fail": "✘", "error": "?", "skipped": "·"}
 
@@ -35,6 +35,25 @@ def tabled(page: Path, lines: Iterable[str]) -> None:
     if not begin or not end:
         sys.exit(f"{page}: no {_BEGIN.strip()} and {_END.strip()} in it")
     page.write_text(f"{before}{begin}{chr(10).join(lines)}\n{end}{after}")
+
+
+def with_others(page: Path, squares: Iterable[str], rows: Iterable[str]) -> Iterator[str]:
+    """The lines of two tables, of squares with a column a driver and of rows that begin with one, together with what
+    stands in ``page`` of drivers that are not among them.
+    """
+    before = page.read_text().partition(_BEGIN)[2].partition(_END)[0].partition("\n\n")
+    old, new = _split(before[0].splitlines()) or [[]], _split(squares)
+    columns = sorted({*old[0], *new[0]} - {new[0][0]})
+    looked_up = [{row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]} for table in (old, new)]
+    yield f"| {new[0][0]} | {' | '.join(columns)} |"
+    yield f"|---|{'---|' * len(columns)}"
+    for name in sorted({*looked_up[0], *looked_up[1]}):
+        both = looked_up[0].get(name, {}) | looked_up[1].get(name, {})
+        yield f"| {name} | {' | '.join(both.get(column, '') for column in columns)} |"
+    yield ""
+    head, line, *told = rows
+    kept = [row for row in before[2].splitlines()[2:] if _split([row])[0][0] not in new[0]]
+    yield from (head, line, *sorted([*kept, *told]))
 
 
 def judged(runs: Iterable[Path]) -> list[dict[str, Any]]:
@@ -92,6 +111,10 @@ def reds(cells: list[dict[str, Any]], axes: tuple[str, ...], column: Callable[[d
     for group, alike in sorted(groups.items()):
         volumes = sorted({cell["axes"]["volume"] for cell in alike})
         yield f"| {' | '.join(group)} | {len(alike)}: {_some(volumes)} |"
+
+
+def _split(lines: Iterable[str]) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def _summed(counts: Counter[str]) -> str:
