@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a program of its own, no part of a package
 """Write what drivers made of each operation into its page: ``python docs/keep_operations.py RUN...``, with folders of
-runs of ``scenarios/ntfs/operations.lab.yaml``. A cell that is in several counts as it was judged last. What the page says
-of drivers that are in none of them stays.
+runs of ``scenarios/ntfs/operations.lab.yaml``. A cell that is in several counts as it was judged last. What the page
+says of drivers that are in none of them stays.
 """
 
 from __future__ import annotations

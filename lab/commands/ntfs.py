@@ -27,7 +27,8 @@ from lab.stage import open_stage
 __all__ = ["register"]
 
 _EXAMPLE = """Examples: lab ntfs compare disk.img | lab ntfs compare a.img b.qcow2 --drivers ntfs3,ntfs-3g --json |
-lab ntfs compare /dev/sdb --write | lab ntfs compare images/ --drivers ntfs3
+lab ntfs compare /dev/sdb --write | lab ntfs compare images/ --drivers ntfs3 |
+lab ntfs compare images/ --continue latest
 
 Exit codes: 0 no driver is wrong, 1 a driver misreads a volume, 2 usage error or no such file, 3 an image cannot be used
 or lab trouble."""
@@ -72,6 +73,15 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
         ),
     ] = "",
     *,
+    continues: Annotated[
+        str,
+        typer.Option(
+            "--continue",
+            metavar="RUN",
+            help="Finish that comparison, by its name or folder: verdicts on volumes that are what they were are "
+            "carried into this run's record, and only what has none is tried.",
+        ),
+    ] = "",
     write: Annotated[
         bool,
         typer.Option(
@@ -98,6 +108,7 @@ def compare_images(  # noqa: PLR0913, PLR0917 - one parameter an option, and typ
         operations=operations(_names(wanted), write=write),
         allow_mounted=allow_mounted,
         stage=stage,
+        continues=continues,
     )
     settings = replace(settings, reports=reports.absolute()) if reports else settings
     command = spelled(shlex.join(("lab", *call_of(context).words)))

@@ -22,7 +22,7 @@ from lab.scenario.cell import Cell
 from lab.scenario.iterations import FACT
 from lab.verdict import Finding, Outcome, Verdict
 
-__all__ = ["Carried", "Earlier", "carry", "fingerprint_of"]
+__all__ = ["Carried", "Earlier", "carry", "fingerprint_of", "listed"]
 
 DECIDED = frozenset({Outcome.PASS, Outcome.FAIL, Outcome.UNSUPPORTED})
 """Outcomes that say something about the product: the same again would be said by another try."""
@@ -51,10 +51,25 @@ class Earlier:
 
     @classmethod
     def find(cls, reports: Path, name: str) -> Earlier:
-        """The run of that name or in that folder.
+        """The run of that name or in that folder, which is about scenario files.
 
         Raises:
             UsageError: there is none, or it is none that can be continued.
+        """
+        earlier = cls.resolve(reports, name)
+        if not earlier.files:
+            raise UsageError(
+                f"run {earlier.id}: none of its cells is of a scenario file",
+                hint="what can be continued are runs of `lab run` and of pytest; one of `lab ntfs compare` by itself",
+            )
+        return earlier
+
+    @classmethod
+    def resolve(cls, reports: Path, name: str) -> Earlier:
+        """The run of that name or in that folder, whatever it is about.
+
+        Raises:
+            UsageError: there is none, or it is still being written.
         """
         if Path(name).is_file():
             raise UsageError(f"{name}: a file, not a run", hint=f"name its folder: {Path(name).parent}")
@@ -62,11 +77,6 @@ class Earlier:
             earlier = cls.read(resolve_run(reports, name))
         except RecordError as broken:
             raise UsageError(broken.message, hint=broken.hint) from broken
-        if not earlier.files:
-            raise UsageError(
-                f"run {earlier.id}: none of its cells is of a scenario file",
-                hint="what can be continued are runs of `lab run` and of pytest",
-            )
         if is_being_written(earlier.folder):
             raise UsageError(
                 f"run {earlier.id}: it is still being written", hint="wait until it has ended, or end it first"
@@ -159,7 +169,7 @@ class Carried:
         gone = [cell.name for cell in self.cells if not is_there(cell, earlier.folder)]
         notes = [*self.notes]
         if gone:
-            notes.append(f"{_cells(gone)} carried without evidence, which is gone from run {earlier.id}")
+            notes.append(f"{listed(gone)} carried without evidence, which is gone from run {earlier.id}")
         if self.cells and run.revision != revision:
             notes.append(f"run {earlier.id} is of revision {run.revision}, this one of {revision}")
         record.continues(earlier.id, files=earlier.files, carried=len(self.cells), notes=notes)
@@ -202,9 +212,9 @@ def carry(
     cells = tuple(standing[cell.id] for cell in plan if cell.id in standing)
     old = cells and not all(earlier.record.plans[cell.id].fingerprint for cell in cells)
     notes = (
-        f"{_cells(again)} run again: changed since run {earlier.id}" if again else "",
-        f"{_cells(changed)} left out: changed since run {earlier.id}, and not selected now" if changed else "",
-        f"{_cells(lost)} left out: in no scenario file any more" if lost else "",
+        f"{listed(again)} run again: changed since run {earlier.id}" if again else "",
+        f"{listed(changed)} left out: changed since run {earlier.id}, and not selected now" if changed else "",
+        f"{listed(lost)} left out: in no scenario file any more" if lost else "",
         f"run {earlier.id} does not say what its cells asked for, so they are known by their axes alone" if old else "",
     )
     return Carried(earlier, cells, plan, tuple(note for note in notes if note))
@@ -224,6 +234,7 @@ def _in_order(cells: Iterable[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: cell.path)
 
 
-def _cells(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """So many cells, and the names of the first few."""
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     return f"{len(names)} cell{'s' * (len(names) != 1)} ({shown})"

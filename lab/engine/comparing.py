@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,12 @@ from lab.cache import Cache
 from lab.deadline import Deadline
 from lab.engine.alarm import terminate_like_interrupt
 from lab.engine.attempt import Attempt
+from lab.engine.carried import Earlier, fingerprint_of
 from lab.engine.entry import Entry, open_entries
 from lab.engine.files import at_fault, moving_seconds
 from lab.engine.pairs import Clock, in_pairs
 from lab.engine.question import READ, Question, Way
+from lab.engine.recalled import PATH, Recalled, testimony_of
 from lab.errors import EXIT_LAB, EXIT_PRODUCT, LabError, UnsupportedError
 from lab.hosts.run_folder import run_folder
 from lab.matrix.model import HostFacts, Matrix, MatrixCell
@@ -44,8 +46,6 @@ from lab.staging import Stage
 __all__ = ["Compared", "OpenStage", "compare"]
 
 SCENARIO = "ntfs compare"
-_PATH = "ntfs-compare"
-
 _PLAN_SECONDS = 3600.0
 """For the images and snapshots of a cold cache, as in lab.engine.run."""
 
@@ -107,7 +107,9 @@ def compare(
 
     Raises:
         CacheError, RecordError: there is nowhere to work, or nowhere to keep the record.
+        UsageError: the run that it is to continue is none that can be.
     """
+    recalled = Recalled.find(settings.reports, asked.continues) if asked.continues else None
     with ExitStack() as undo:
         undo.enter_context(terminate_like_interrupt())
         work = undo.enter_context(run_folder(Cache(settings.cache))).fresh_folder("images")
@@ -124,6 +126,8 @@ def compare(
         try:
             undo.enter_context(progress)
             run.plan(entries)
+            if recalled is not None:
+                run.recall(recalled)
             with ntfsck_if_any(Cache(settings.cache), Deadline(_CHECKER_SECONDS)) as checker:
                 run.admit(work, checker)
             run.try_all(settings, open_stage)
@@ -141,6 +145,7 @@ class _Run:
 
     def __init__(self, asked: Question, record: RunRecord, progress: Progress, answer: Compared) -> None:
         self._asked = asked
+        self._earlier: Earlier | None = None
         self._record = record
         self._progress = progress
         self._answer = answer
@@ -166,12 +171,42 @@ class _Run:
             ]
             entry.cells = list(on_stage(cells, self._asked.stage.value))
         planned = [cell for entry in entries for cell in entry.cells]
-        self._record.planned(planned)
-        self._progress.planned(planned)
+        self._record.planned(planned, {cell.id: fingerprint_of(cell) for cell in planned})
+        if not self._asked.continues:  # then what is carried is no part of the progress
+            self._progress.planned(planned)
+
+    def recall(self, recalled: Recalled) -> None:
+        """Take over what stands of the run that is continued, and leave only the rest to be tried.
+
+        Before anything takes its time: what is in this record is not lost to the run that continues it.
+        """
+        self._earlier = recalled.earlier
+        groups: dict[bool, list[Cell]] = {True: [], False: []}
+        for number, entry in enumerate(self._entries, 1):
+            self._progress.counting("looking at what has changed", number, len(self._entries), entry.name)
+            if entry.volume is not None:
+                with suppress(LabError):  # whoever reads it next says so with its place
+                    entry.digest = entry.volume.digest(Deadline(moving_seconds(entry.volume.size)))
+                entry.told = recalled.testimony(self._testimony(entry), entry.name, entry.digest)
+            groups[entry.told is not None] += entry.cells
+        carried = recalled.carry(groups[True], groups[False])
+        notes = carried.into(self._record, revision=_revision())
+        self._progress.carried(len(carried.cells), recalled.earlier.id, notes)
+        standing = {cell.id for cell in carried.cells}
+        for entry in self._entries:
+            entry.cells = [cell for cell in entry.cells if cell.id not in standing]
+            # What readers had trouble with they are asked once more.
+            if entry.told is not None and not entry.cells and not entry.told["trouble"]:
+                self._hear(entry, entry.told)
+        self._progress.planned([cell for entry in self._entries for cell in entry.cells])
 
     def admit(self, work: Path, checker: Checker | None) -> None:
         """Copy every volume and ask the readers; a row that cannot be tried gets its verdicts at once."""
-        asked = [(one, one.volume, work / f"copy-{n}") for n, one in enumerate(self._entries) if one.volume is not None]
+        volumes = [(entry, entry.volume) for entry in self._entries if entry.volume is not None]
+        asked = [(*each, work / f"copy-{n}") for n, each in enumerate(volumes) if not each[0].testimony]
+        for entry, volume in volumes:
+            if entry.testimony:
+                self._let_go(volume.raw, work, [later for _, later, _ in asked])
         with in_pairs([partial(_ask, *each, checker) for each in asked]) as answers:
             for number, ((entry, volume, _), answer) in enumerate(zip(asked, answers, strict=True), 1):
                 self._progress.counting("asking the readers", number, len(asked), entry.name)
@@ -184,15 +219,19 @@ class _Run:
 
     def _admit(self, entry: Entry, volume: NtfsVolume, answer: Callable[[], Foreign]) -> None:
         try:
-            entry.foreign = answer()
+            foreign = entry.foreign = answer()
         except Exception as trouble:  # noqa: BLE001 - whatever a volume does to the lab, the others have their rows
             entry.trouble = at_fault(trouble, volume.place)
             self._answer.troubles.append(entry.trouble)
             return
-        if entry.foreign.trouble is not None:
-            self._answer.troubles.append(entry.foreign.trouble)
-        self._record.append("volume", **entry.foreign.testimony)
-        self._keep(self._testimony(entry).relative_to(self._record.folder).as_posix(), entry.foreign.testimony)
+        if foreign.trouble is not None:
+            self._answer.troubles.append(foreign.trouble)
+        self._hear(entry, {**foreign.testimony, "digest": entry.digest, "fault": foreign.fault})
+
+    def _hear(self, entry: Entry, testimony: Mapping[str, Any]) -> None:
+        entry.testimony = testimony
+        self._record.append("volume", **testimony)
+        self._keep(self._testimony(entry).relative_to(self._record.folder).as_posix(), testimony)
 
     def _let_go(self, raw: Path, work: Path, later: Iterable[NtfsVolume]) -> None:
         """Remove what the lab itself has unpacked or converted, once everything in it is copied."""
@@ -202,12 +241,13 @@ class _Run:
     def _keep(self, name: str, document: Mapping[str, Any]) -> None:
         path = self._record.folder / name
         try:
+            path.unlink(missing_ok=True)  # it may be a link into the run that this one continues
             path.write_text(json.dumps(document, ensure_ascii=True, indent=1) + "\n", encoding="ascii")
         except OSError as broken:
             raise RecordError(f"{path}: cannot be written: {broken.strerror}", hint="is there room?") from broken
 
     def _testimony(self, entry: Entry) -> Path:
-        return self._record.evidence_folder(f"{_PATH}::{entry.name}-readers") / "readers.json"
+        return testimony_of(self._record, entry.name)
 
     def try_all(self, settings: Settings, open_stage: OpenStage) -> None:
         """Every driver on every volume that could be admitted.
@@ -215,7 +255,7 @@ class _Run:
         Raises:
             LabError: there is no stage, so nothing can be tried.
         """
-        admitted = [(entry, entry.foreign) for entry in self._entries if entry.foreign is not None]
+        admitted = [(entry, entry.foreign) for entry in self._entries if entry.foreign is not None and entry.cells]
         if admitted:
             self._on_a_stage(admitted, settings, open_stage)
         # Told last: cells that took no time at all would make the progress foretell the same of the others.
@@ -226,6 +266,8 @@ class _Run:
         specimens = [foreign.specimen for _, foreign in admitted]
         memory = 768 if max(len(one.manifest.entries) for one in specimens) > _ROOMY else 256
         with open_stage(settings, specimens=specimens) as stage:
+            if self._earlier is not None:
+                self._earlier.admit(stage.accelerator)
             self._record.accelerator(stage.accelerator)
             suited = [
                 (_suited(cell, memory, foreign.specimen.reading_seconds), entry)
@@ -300,7 +342,7 @@ class _Run:
         try:
             answer.matrix = read_matrix(self._record.folder)
             if not answer.interrupted:
-                answer.advice += (_advice(each.foreign, answer.matrix) for each in self._entries if each.foreign)
+                answer.advice += (_advice(each.testimony, answer.matrix) for each in self._entries if each.testimony)
                 for one in answer.advice:
                     self._record.append("advice", **one.to_json())
                 self._keep("advice.json", {"schema": SCHEMA, "volumes": [one.to_json() for one in answer.advice]})
@@ -315,13 +357,14 @@ def _ask(entry: Entry, volume: NtfsVolume, folder: Path, checker: Checker | None
     folder.mkdir()
     deadline = Deadline(_ADMISSION * moving_seconds(volume.size), clock)
     with events.step("ask the readers", volume=entry.name):
+        entry.digest = volume.digest(deadline)
         return admit(volume, entry.name, folder, deadline, checker)
 
 
-def _advice(foreign: Foreign, matrix: Matrix) -> Advice:
-    specimen = foreign.specimen
-    cells = [cell for cell in matrix.cells if cell.axes.get("volume") == specimen.name]
-    return advise(specimen.name, specimen.state.value, cells, specimen.doubts, foreign.fault)
+def _advice(testimony: Mapping[str, Any], matrix: Matrix) -> Advice:
+    name = testimony["volume"]
+    cells = [cell for cell in matrix.cells if cell.axes.get("volume") == name]
+    return advise(name, testimony["state"], cells, testimony["not_judged"], testimony["fault"])
 
 
 def _guest(cell: Cell) -> tuple[str, str]:
@@ -341,7 +384,7 @@ def _cell(volume: str, way: Way, host: str, operation: str) -> Cell:
         "operation": request.operation,
     }
     name = f"{way.driver}-{way.kernel}-{volume}-{request.operation}"
-    return Cell(_PATH, name, SCENARIO, "ntfs", axes, request)
+    return Cell(PATH, name, SCENARIO, "ntfs", axes, request)
 
 
 def _suited(cell: Cell, memory: int, reading: float) -> Cell:

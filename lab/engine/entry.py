@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lab import events
 from lab.deadline import Deadline
@@ -23,13 +24,17 @@ __all__ = ["Entry", "Found", "open_entries"]
 class Entry:
     """One row: a volume, or what should have been one; then ``trouble`` is why it is none.
 
-    ``foreign`` is the volume once the readers were asked about it, ``cells`` what is tried on it.
+    ``foreign`` is the volume once the readers were asked about it, ``testimony`` what they said, ``cells`` what
+    is to be tried on it. ``digest`` is of all its bytes; ``told`` is what a run that is continued had heard of them.
     """
 
     name: str
     volume: NtfsVolume | None = None
     trouble: LabError | None = None
     foreign: Foreign | None = None
+    testimony: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    told: Mapping[str, Any] | None = None
     cells: list[Cell] = field(default_factory=list)
 
 

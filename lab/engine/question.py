@@ -37,6 +37,7 @@ class Question:
 
     ``operations`` are what is done to a volume, each to a fresh copy. ``allow_mounted`` also takes a volume that is
     mounted for writing at this moment. ``stage`` is where the guests run: not on ``host``, if it has none.
+    ``continues`` is a run whose verdicts are taken over, by its name or folder, or empty.
     """
 
     images: tuple[Path, ...]
@@ -45,6 +46,7 @@ class Question:
     operations: tuple[str, ...] = (READ,)
     allow_mounted: bool = False
     stage: Stage = Stage.XEN
+    continues: str = ""
 
 
 def question(images: Sequence[Path], wanted: Sequence[str], kernels: Sequence[str], host: str) -> Question:

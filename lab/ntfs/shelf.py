@@ -6,7 +6,6 @@ over a part of a disk that is there already takes none.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import BinaryIO
 
 from lab.deadline import Deadline
 from lab.errors import ImageError
-from lab.ntfs.nonzero import nonzero_chunks
+from lab.ntfs.nonzero import digest, nonzero_chunks
 from lab.ntfs.specimen import Specimen
 from lab.process import last_line, run
 
@@ -131,18 +130,12 @@ class Shelf:
     def digest(self, name: str, deadline: Deadline) -> str:
         """A digest of a volume as it is on the disk now: whether a read-only use left it alone.
 
-        It covers every byte, but is not the file's SHA-256: pieces that are all zero add nothing to it.
-
         Raises:
             DeadlineError: it was not done in time.
         """
         place = self.places[name]
-        digest = hashlib.sha256()
         with self.disk.open("rb") as disk:
-            for offset, chunk in nonzero_chunks(disk, place.offset, place.size, deadline):
-                digest.update(offset.to_bytes(8, "little"))
-                digest.update(chunk)
-        return digest.hexdigest()
+            return digest(disk, place.offset, place.size, deadline)
 
 
 def _span(size: int) -> int:

@@ -17,7 +17,7 @@ from lab.ntfs.images.signature import Kind, recognise
 from lab.ntfs.images.source import Source, look, reading
 from lab.ntfs.images.table import Partition
 from lab.ntfs.naming import spelled
-from lab.ntfs.nonzero import nonzero_chunks
+from lab.ntfs.nonzero import digest, nonzero_chunks
 from lab.ntfs.ondisk.boot import BOOT_BYTES, Boot
 
 __all__ = ["Disk", "NtfsVolume", "Trouble", "open_image"]
@@ -93,6 +93,16 @@ class NtfsVolume:
                 hint = "free some space in the cache folder, or name another one with LAB_CACHE"
                 raise ImageError(f"{self.place}: cannot be copied: {broken.strerror}", hint=hint) from broken
         return target
+
+    def digest(self, deadline: Deadline) -> str:
+        """A name for what is in it now, see :func:`lab.ntfs.nonzero.digest`.
+
+        Raises:
+            ImageError: it cannot be read.
+            DeadlineError: it was not done in time.
+        """
+        with reading(self.raw) as source:
+            return digest(source, self.offset, self.size, deadline)
 
 
 @dataclass(frozen=True, slots=True)

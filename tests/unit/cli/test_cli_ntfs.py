@@ -29,7 +29,7 @@ from lab.ntfs.readers import Disagreement, NoTruthError, Readings, Truth
 from lab.ntfs.specimen import Specimen
 from lab.ntfs.volumes import State
 from lab.report.document import read
-from lab.run_record import read_matrix
+from lab.run_record import RunRecord, read_matrix
 from lab.settings import Settings
 from lab.testing.stage import Act, FakeStage
 from lab.verdict import Check, Finding, Outcome, Verdict
@@ -804,3 +804,113 @@ def test_advice_for_machines_stands_in_a_file_of_its_own_and_in_the_record(desk:
     lines = [json.loads(line) for line in (desk.run / "run.jsonl").read_text().splitlines()]
     (event,) = [line for line in lines if line["event"] == "advice"]
     assert {key: event[key] for key in event if key not in {"at", "event"}} == advice
+
+
+def broken_off(desk: Desk, *images: Path) -> None:
+    """A comparison of which ntfs3 has its verdict on each image, and ntfs-3g has none."""
+    desk.script = {"ntfs-3g-*": Act(prepare=HostError("the host is gone")), "*": POORER}
+    assert desk.lab(*images, "--drivers", "ntfs3,ntfs-3g") == 3
+
+
+def test_one_that_was_broken_off_goes_on_with_what_has_no_verdict(desk: Desk, capsys: Captured) -> None:
+    images = [volume(desk.folder / name) for name in ("one.img", "two.img")]
+    broken_off(desk, *images)
+    first = desk.run
+    capsys.readouterr()
+    desk.script = {"*": CORRECT}
+    assert desk.lab(*images, "--drivers", "ntfs3,ntfs-3g", "--continue", "latest") == 0
+    said = capsys.readouterr()
+    assert f"carried 2 from run {first.name}\n" in said.err
+    assert "[2/2] pass  ntfs-3g-trixie-two.img-read" in said.err
+    cells = {cell.name: cell for cell in desk.matrix.cells}
+    assert {name: (cell.finding, cell.axes.get("from")) for name, cell in cells.items()} == {
+        "ntfs3-trixie-one.img-read": ("degraded", first.name),
+        "ntfs3-trixie-two.img-read": ("degraded", first.name),
+        "ntfs-3g-trixie-one.img-read": ("correct", None),
+        "ntfs-3g-trixie-two.img-read": ("correct", None),
+    }
+    assert all((desk.run / path).is_file() for cell in cells.values() for path in cell.evidence)
+    assert said.out.count("ntfs3 (trixie) loses the alternate streams") == 2
+
+
+def test_where_all_verdicts_stand_nobody_is_asked_again(
+    desk: Desk, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = volume(desk.folder / "disk.img", lie=SECTORS * 2)
+    desk.script = {"*": POORER}
+    assert desk.lab(image, "--drivers", "ntfs3") == 0
+    advised = (desk.run / "advice.json").read_bytes()
+    told = capsys.readouterr().out.partition("disk.img (damaged):")[2].partition("record:")[0]
+    desk.specimens = []
+    monkeypatch.setattr(foreign, "truth_of", lambda *_words, **_more: pytest.fail("the readers are asked again"))
+    assert desk.lab(image, "--drivers", "ntfs3", "--continue", "latest") == 0
+    assert desk.specimens == []
+    assert (desk.run / "advice.json").read_bytes() == advised
+    assert capsys.readouterr().out.partition("disk.img (damaged):")[2].partition("record:")[0] == told
+    assert "loses the alternate streams" in told
+    # And once more: what is carried can be carried on.
+    first = desk.matrix.cells[0].axes["from"]
+    assert desk.lab(image, "--drivers", "ntfs3", "--continue", "latest") == 0
+    assert desk.matrix.cells[0].axes["from"] == first
+
+
+def test_a_volume_that_has_changed_and_one_that_is_not_named_carry_nothing(desk: Desk, capsys: Captured) -> None:
+    images = [volume(desk.folder / name) for name in ("one.img", "two.img", "three.img")]
+    broken_off(desk, *images)
+    first = desk.run.name
+    raw = bytearray(images[0].read_bytes())
+    raw[-1] ^= 1
+    images[0].write_bytes(raw)
+    desk.script = {"*": CORRECT}
+    assert desk.lab(*images[:2], "--drivers", "ntfs3,ntfs-3g", "--continue", first) == 0
+    said = capsys.readouterr().err
+    assert f"carried 1 from run {first}\n" in said
+    assert f"1 cell (ntfs3-trixie-one.img-read) tried again: not what it was in run {first}\n" in said
+    assert "1 cell (ntfs3-trixie-three.img-read) left out: not asked for now\n" in said
+    assert [(cell.name, cell.finding) for cell in desk.matrix.cells if cell.axes["driver"] == "ntfs3"] == [
+        ("ntfs3-trixie-one.img-read", "correct"),
+        ("ntfs3-trixie-two.img-read", "degraded"),
+    ]
+
+
+def test_what_was_only_read_can_be_written_to_later(desk: Desk) -> None:
+    image = volume(desk.folder / "disk.img")
+    assert desk.lab(image, "--drivers", "ntfs3") == 0
+    assert desk.lab(image, "--drivers", "ntfs3", "--operations", "create", "--continue", "latest") == 0
+    assert [(cell.axes["operation"], "from" in cell.axes) for cell in desk.matrix.cells] == [
+        ("read", True),
+        ("create", False),
+    ]
+
+
+def test_only_a_comparison_can_be_continued(desk: Desk, capsys: Captured) -> None:
+    image = volume(desk.folder / "disk.img")
+    assert desk.lab(image, "--drivers", "ntfs3", "--continue", "latest") == 2
+    assert "reports: no run is recorded there\n" in capsys.readouterr().err
+    record = RunRecord.create(desk.folder / "reports", command="lab run", revision="1")
+    record.finish(1.0)
+    record.close()
+    assert desk.lab(image, "--drivers", "ntfs3", "--continue", "latest") == 2
+    assert capsys.readouterr().err == (
+        f"error: run {record.folder.name}: it is none of `lab ntfs compare`\n"
+        "  hint: `lab run` and pytest continue their own\n"
+    )
+
+
+def test_one_that_is_broken_off_again_while_readers_are_asked_keeps_what_it_was_given(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [volume(desk.folder / f"{name}.img") for name in ("one", "two", "three", "four")]
+    broken_off(desk, *images)
+    before = [path.read_text() for path in sorted((desk.run / "evidence").rglob("readers.json"))]
+    first = desk.run
+
+    def interrupted(*_words: object, **_more: object) -> Truth:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(foreign, "truth_of", interrupted)
+    assert desk.lab(*images, "--drivers", "ntfs3,ntfs-3g", "--continue", "latest") == 3
+    stand = [cell.axes["driver"] for cell in desk.matrix.cells if cell.outcome is Outcome.UNSUPPORTED]
+    assert stand == ["ntfs3"] * 4
+    # The other run's evidence is not written to, though it is linked.
+    assert [path.read_text() for path in sorted((first / "evidence").rglob("readers.json"))] == before

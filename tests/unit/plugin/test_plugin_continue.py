@@ -406,7 +406,7 @@ REFUSED: Mapping[str, tuple[Callable[[Project], str], list[str]]] = {
         _no_scenario,
         [
             "error: run proofs: none of its cells is of a scenario file",
-            "  hint: what can be continued are runs of `lab run` and of pytest",
+            "  hint: what can be continued are runs of `lab run` and of pytest; one of `lab ntfs compare` by itself",
         ],
     ),
     "no record": (
