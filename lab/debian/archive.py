@@ -29,6 +29,11 @@ FRESH_SECONDS = 20 * 3600.0
 WITHOUT_SECURITY_SECONDS = 3600.0
 """How long they are trusted when the suite's security archive did not answer: a mirror's own update takes minutes."""
 
+_PARTIAL = "experimental"
+"""A suite of some packages, laid over sid. Its Release file says ``NotAutomatic: yes``, so that apt takes of it only
+what sid has not at all, unless it is told that this is the suite that is meant (apt_preferences(5)).
+"""
+
 # Suites that have a security archive (Debian 11 and later name it SUITE-security); testing and unstable have none of
 # use.
 _SECURITY = frozenset({"bullseye", "bookworm", "trixie"})
@@ -123,7 +128,7 @@ class Archive:
         self, question: list[object], resolve: Callable[[], list[list[str]]], deadline: Deadline
     ) -> list[list[str]]:
         answers = self._folder / "answers"
-        answer = answers / f"{fingerprint(question)}.json"
+        answer = answers / f"{fingerprint(question, *self._preferred)}.json"
         if _fresh(answer):
             return [list(pair) for pair in json.loads(answer.read_text())]
         self._refresh(deadline)
@@ -141,12 +146,14 @@ class Archive:
             self._update(deadline)
 
     def _update(self, deadline: Deadline) -> None:
-        if _fresh(self._stamp):
-            return
         for part in ("lists/partial", "archives/partial", "parts"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
+        settings = self._folder / "apt.conf"
+        if not settings.exists() or settings.read_text() != self._configuration():  # of an older lab
+            settings.write_text(self._configuration())
+        if _fresh(self._stamp):
+            return
         (self._folder / "status").touch()
-        (self._folder / "apt.conf").write_text(self._configuration())
         self.cache.require(_LISTS_MIB, f"asking the mirror for {self.suite}")
         sources = suite_sources(self.suite, deadline=deadline)
         with step("ask the mirror", suite=self.suite, arch=self.arch):
@@ -175,7 +182,13 @@ class Archive:
             f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "{folder}/parts";\n'
             f'Dir::Etc::preferences "/dev/null";\nDir::Etc::preferencesparts "{folder}/parts";\n'
             'APT::Sandbox::User "root";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
+            + "".join(f'APT::Default-Release "{suite}";\n' for suite in self._preferred)
         )
+
+    @property
+    def _preferred(self) -> tuple[str, ...]:
+        """The suite whose packages are taken before those of others, newer or not; the newest are, where it is none."""
+        return (_PARTIAL,) if self.suite == _PARTIAL else ()
 
     def _env(self) -> dict[str, str]:
         return {"APT_CONFIG": str(self._folder / "apt.conf"), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
@@ -205,7 +218,7 @@ def suite_sources(suite: str, *, deadline: Deadline) -> tuple[str, ...]:
             "this machine's apt knows no Debian mirror", hint="add one to its sources and run `apt-get update` once"
         )
     sources = [f"deb {mirrors['Debian']} {suite} main"]
-    if suite == "experimental":
+    if suite == _PARTIAL:
         sources.append(f"deb {mirrors['Debian']} sid main")
     if suite in _SECURITY and "Debian-Security" in mirrors:
         sources.append(f"deb {mirrors['Debian-Security']} {suite}-security main")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -285,3 +286,32 @@ def test_apt_itself_understands_that_its_state_is_ours_alone(mirror: Mirror, cac
         assert settings[name].strip('"').startswith(str(folder)), name
     for name in ("Dir::Etc::sourceparts", "Dir::Etc::preferencesparts"):
         assert list(Path(settings[name].strip('"')).iterdir()) == []
+
+
+def published(repository: Path, suite: str, version: str, *, more: str = "") -> str:
+    """A suite with the package ``kernel`` in that version; the apt source for it."""
+    folder = repository / "dists" / suite
+    index = folder / "main" / "binary-amd64" / "Packages"
+    index.parent.mkdir(parents=True)
+    raw = (
+        f"Package: kernel\nVersion: {version}\nArchitecture: amd64\nMaintainer: nobody\nFilename: k\nSize: 1\n".encode()
+    )
+    index.write_bytes(raw)
+    told = f"{hashlib.sha256(raw).hexdigest()} {len(raw)} main/binary-amd64/Packages"
+    release = f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n{more}SHA256:\n {told}\n"
+    (folder / "Release").write_text(release)
+    return f"deb [trusted=yes] file:{repository} {suite} main"
+
+
+@pytest.mark.skipif(not shutil.which("apt-cache"), reason="apt is not installed")
+@pytest.mark.parametrize(("suite", "version"), [("experimental", "7.3~rc7-1"), ("sid", "7.2.13-1")])
+def test_apt_itself_takes_of_experimental_what_that_has_and_sid_too(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str, version: str
+) -> None:
+    sources = [published(tmp_path / "mirror", "sid", "7.2.13-1")]
+    if suite == "experimental":
+        release = "NotAutomatic: yes\n"  # as Debian's own says, by which apt would leave it alone
+        sources.append(published(tmp_path / "mirror", "experimental", "7.3~rc7-1", more=release))
+    monkeypatch.setattr("lab.debian.archive.suite_sources", lambda *_words, **_more: tuple(sources))
+    found = Archive(cache, suite).family("kernel", "linux-", deadline=Deadline(60))
+    assert found == (Package("kernel", version),)
