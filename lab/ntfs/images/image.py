@@ -95,14 +95,15 @@ class NtfsVolume:
         return target
 
     def digest(self, deadline: Deadline) -> str:
-        """A name for what is in it now, see :func:`lab.ntfs.nonzero.digest`.
+        """A name for what is in it now, and for how much that is: zeros at its end are not in the digest of its bytes
+        (:func:`lab.ntfs.nonzero.digest`), and an image that was cut there is another one.
 
         Raises:
             ImageError: it cannot be read.
             DeadlineError: it was not done in time.
         """
         with reading(self.raw) as source:
-            return digest(source, self.offset, self.size, deadline)
+            return f"{digest(source, self.offset, self.size, deadline)}-{self.size}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -914,3 +914,13 @@ def test_one_that_is_broken_off_again_while_readers_are_asked_keeps_what_it_was_
     assert stand == ["ntfs3"] * 4
     # The other run's evidence is not written to, though it is linked.
     assert [path.read_text() for path in sorted((first / "evidence").rglob("readers.json"))] == before
+
+
+def test_a_volume_that_lost_only_zeros_is_another_one(desk: Desk, capsys: Captured) -> None:
+    image = volume(desk.folder / "disk.img")
+    image.write_bytes(image.read_bytes().rstrip(b".").ljust(SECTORS * 512, b"\0"))
+    assert desk.lab(image, "--drivers", "ntfs3") == 0
+    os.truncate(image, SECTORS * 256)
+    capsys.readouterr()
+    assert desk.lab(image, "--drivers", "ntfs3", "--continue", "latest") == 0
+    assert "1 cell (ntfs3-trixie-disk.img-read) tried again: not what it was in run " in capsys.readouterr().err
