@@ -10,18 +10,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tabled import MARKS, column, judged, tabled
+from tabled import MARKS, because, column, judged, tabled
 
 PAGE = Path(__file__).parent / "findings" / "write-table.md"
 MOST = 4
 
 
 def square(cell: dict[str, Any]) -> str:
-    """What a cell came to, and by which checks."""
+    """What a cell came to, and by which findings, or by which checks where nobody is to blame."""
     head = f"{MARKS[cell['outcome']]} {cell['finding'] or cell['outcome']}".replace("✔ correct", "✔")
-    worst = "fail" if cell["outcome"] == "fail" else "unsupported"
-    names = [check["name"].partition(":")[2] or check["name"] for check in cell["checks"] if check["outcome"] == worst]
-    names = [] if cell["outcome"] == "pass" else list(dict.fromkeys(names))
+    if cell["outcome"] != "unsupported":
+        return f"{head} {because(cell)}".strip()
+    names = [
+        check["name"].partition(":")[2] or check["name"]
+        for check in cell["checks"]
+        if check["outcome"] == "unsupported"
+    ]
+    names = list(dict.fromkeys(names))
     more = f" +{len(names) - MOST}" if len(names) > MOST else ""
     return f"{head}: {', '.join(names[:MOST])}{more}" if names else head
 
