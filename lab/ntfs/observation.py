@@ -120,7 +120,9 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """``ended`` is complete, deadline (time ran out), died (the reader was killed) or trouble (the probe's own)."""
+    """``ended`` is complete, deadline (time ran out), endless (a listing came round again and again), died
+    (the reader was killed) or trouble (the probe's own).
+    """
 
     driver: str
     kind: str
@@ -137,6 +139,8 @@ class Observation:
     """Hash of the device before and after, where the probe was asked for it."""
     answering: bool = False
     """Whether the driver answered all along, and only time ran out."""
+    endless: str = ""
+    """What came again and again."""
     signal: int = 0
     """The signal that ended the FUSE program, while mounting or later; 0 where none did."""
     module: Module | None = None
@@ -184,6 +188,7 @@ def _parse(document: Mapping[str, Any]) -> Observation:
         ended=document["ended"],
         last_step=" ".join(str(word) for word in document.get("last_step", ())),
         answering=_was_answering(document),
+        endless=document.get("endless", ""),
         trouble=document.get("trouble", ""),
         mount=_mount(document["mount"]) if "mount" in document else None,
         manifest=_manifest(document, errors),

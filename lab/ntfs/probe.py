@@ -54,6 +54,7 @@ LOOP_CONFIGURE, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82  # linux
 LOOP_CONFIG = "<II3Q2Q4I64x64x32x16x64x"  # struct loop_config: fd, block size, struct loop_info64, 8 spare words
 LOOP_READ_ONLY = 1
 MOST_REPEATS = 100  # of names in a directory that are there more than once
+ENDLESS = 100_000  # repeats, besides a hundred of each name, after which a listing counts as one without an end
 MOST_BYTES = 1 << 36  # of a file that is read: at 10 MB/s two hours; hostile volumes have some of 8 EiB
 BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
 FITRIM, FS_IOC_SETFSLABEL = 0xC0185879, 0x41009432  # linux/fs.h: struct fstrim_range; char[256]
@@ -71,6 +72,10 @@ class Refusal(Exception):  # noqa: N818 - a fact to report, not an error of this
     def __init__(self, **facts: object) -> None:
         super().__init__(facts)
         self.facts = facts
+
+
+class Endless(Exception):  # noqa: N818 - what a driver does, not an error of this program
+    """The listing of a directory has no end; the message says what came."""
 
 
 class Report:
@@ -359,16 +364,22 @@ def walk(root: bytes, report: Report, streams: str, *, more: bool = False) -> No
 def listing(folder: bytes, above: frozenset[int]) -> tuple[int, list[bytes]]:
     """The inode of a directory and the names in it; ``above`` are the inodes of those that it is in.
 
-    A listing that comes round to its beginning again and again ends with the time, and not with the memory.
+    Raises:
+        Endless: it comes round to its beginning again and again.
     """
     here = os.lstat(folder).st_ino
     if here in above:
         raise OSError(errno.ELOOP, "the directory contains itself")
     names: list[bytes] = []
     known: set[bytes] = set()
+    repeats = 0
     with os.scandir(folder) as found:
         for entry in found:
-            if entry.name not in known or len(names) < len(known) + MOST_REPEATS:
+            if entry.name in known:
+                repeats += 1
+                if repeats > ENDLESS + MOST_REPEATS * len(known):
+                    raise Endless(f"its {len(known)} names came {repeats} times more")
+            if entry.name not in known or repeats <= MOST_REPEATS:
                 names.append(entry.name)
                 known.add(entry.name)
     return here, sorted(names)
@@ -999,6 +1010,9 @@ def work(args: argparse.Namespace, reading: int, report: Report) -> NoReturn:
         observe(args, report)
         report.say(end=True)
         status = 0
+    except Endless as listing_of_it:
+        report.say(endless=str(listing_of_it))
+        status = 0
     except BaseException as broken:  # noqa: BLE001 - whatever it is must reach the document
         report.say(trouble=f"{type(broken).__name__}: {broken}")
     finally:
@@ -1055,8 +1069,8 @@ def note(message: dict[str, Any], document: dict[str, Any], started: Started) ->
             started.mounting = True
         elif key == "end":
             document["ended"] = "complete"
-        elif key == "trouble":
-            document["ended"], document["trouble"] = "trouble", value
+        elif key in ("trouble", "endless"):
+            document["ended"], document[key] = key, value
 
 
 def finish(child: int, started: Started, args: argparse.Namespace, document: dict[str, Any]) -> None:

@@ -48,15 +48,15 @@ def crash_or_hang(seen: Observation, lines: Sequence[str]) -> Verdict | None:
     if seen.signal:  # after which every name fails, loudly: that must not count as an error on a damaged file
         reason = f"{seen.driver} was ended by signal {seen.signal}"
         return _failed(seen, Finding.CRASH, reason, Check("program-lives", Outcome.FAIL, "until it is told", reason))
-    return _late(seen, hang) if hang or seen.ended == "deadline" else None
+    return _late(seen, hang) if hang or seen.ended in ("deadline", "endless") else None
 
 
 def _late(seen: Observation, hang: str) -> Verdict:
-    """Time is over: the driver hangs, or it answered all along."""
+    """Time is over, or would be: the driver hangs, or it answered all along."""
     if seen.answering and not hang:
         step = f"its time ran out during {shown(seen.last_step)}, and the driver answered all along"
         return trouble(seen, f"{step}: the machine is slow, or there is more in the volume than readers could tell")
-    reason = f"no answer from the driver during: {shown(seen.last_step)}" + (f"; {hang}" if hang else "")
+    reason = "; ".join(filter(None, (f"no answer from the driver during: {shown(seen.last_step)}", seen.endless, hang)))
     return _failed(seen, Finding.HANG, reason, Check("mounted", Outcome.FAIL, "an answer in time", reason))
 
 

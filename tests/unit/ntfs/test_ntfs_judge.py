@@ -168,6 +168,12 @@ def test_an_attempt_to_write_where_it_was_to_read_is_damage(tried: str) -> None:
     assert judge(TRUTH, State.CLEAN, document(kernel_log=[reading])).outcome is Outcome.PASS
 
 
+def test_a_listing_without_an_end_is_a_hang_and_says_what_came() -> None:
+    verdict = judge(TRUTH, State.CLEAN, document(ended="endless", endless="its 29 names came 103001 times more"))
+    assert (verdict.outcome, verdict.finding) == (Outcome.FAIL, Finding.HANG)
+    assert verdict.reason.endswith("'read a.txt'; its 29 names came 103001 times more")
+
+
 def test_a_deadline_is_a_hang_and_names_the_step() -> None:
     verdict = judge(TRUTH, State.CLEAN, document(ended="deadline"))
     assert verdict.finding is Finding.HANG

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import errno
+import itertools
 import json
 import os
 import signal
@@ -434,3 +435,26 @@ def test_a_listing_that_comes_round_fills_no_memory(tmp_path: Path, monkeypatch:
     assert (len(found), set(found)) == (2 + 100, {b"a", b"b"})
     names[2:] = []
     assert probe.listing(os.fsencode(tmp_path), frozenset())[1] == [b"a", b"b"]
+
+
+def test_a_listing_without_an_end_is_one_long_before_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_and_round = itertools.cycle([SimpleNamespace(name=name) for name in (b"b", b"a")])
+    monkeypatch.setattr(os, "scandir", lambda _: nullcontext(round_and_round))
+    with pytest.raises(probe.Endless, match="its 2 names came 100201 times more"):
+        probe.listing(os.fsencode(tmp_path), frozenset())
+
+
+def test_a_listing_without_an_end_reaches_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "observe", _goes_round)
+    document = probe.run(
+        probe.parse(["mount-and-read", "--driver", "ntfs", "--device", "/dev/none", "--seconds", "60"])
+    )
+    assert (document["ended"], document["endless"]) == ("endless", "its 29 names came 103001 times more")
+    assert document["last_step"] == ["list", "broken"]
+
+
+def _goes_round(_: object, report: probe.Report) -> None:
+    report.step("list", b"broken")
+    raise probe.Endless("its 29 names came 103001 times more")
