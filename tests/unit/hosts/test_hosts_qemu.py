@@ -223,13 +223,13 @@ def test_a_qemu_without_its_socket_ends_with_the_deadline(programs: Programs, tm
 
 def test_a_socket_on_which_nobody_listens_yet_is_waited_for(programs: Programs, tmp_path: Path) -> None:
     programs.add(PROGRAM, "exec sleep 60")
-    qemu = FakeQmp(tmp_path / "qmp")
+    qemu = FakeQmp(tmp_path / "late")
     with contextlib.ExitStack() as stack, socket.socket(socket.AF_UNIX) as early:
         early.bind(str(tmp_path / "qmp"))
 
         def listen() -> None:
-            (tmp_path / "qmp").unlink()
             stack.enter_context(qemu)
+            (tmp_path / "late").replace(tmp_path / "qmp")  # at no time is there none
 
         timer = threading.Timer(0.3, listen)
         timer.start()
