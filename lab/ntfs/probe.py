@@ -53,7 +53,7 @@ MOST_LOG_LINES = 400
 LOOP_CONFIGURE, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C01, 0x4C82  # linux/loop.h; the first since 5.8
 LOOP_CONFIG = "<II3Q2Q4I64x64x32x16x64x"  # struct loop_config: fd, block size, struct loop_info64, 8 spare words
 LOOP_READ_ONLY = 1
-MOST_REPEATS = 100  # of names in a directory that are there more than once
+MOST_REPEATS = 100  # of names in a directory that are there more than once: more are not told
 ENDLESS = 100_000  # repeats, besides a hundred of each name, after which a listing counts as one without an end
 MOST_BYTES = 1 << 36  # of a file that is read: at 10 MB/s two hours; hostile volumes have some of 8 EiB
 BLKFLSBUF = 0x1261  # linux/fs.h: drop the device's cached pages, which a driver may have written past
@@ -379,9 +379,10 @@ def listing(folder: bytes, above: frozenset[int]) -> tuple[int, list[bytes]]:
                 repeats += 1
                 if repeats > ENDLESS + MOST_REPEATS * len(known):
                     raise Endless(f"its {len(known)} names came {repeats} times more")
-            if entry.name not in known or repeats <= MOST_REPEATS:
-                names.append(entry.name)
-                known.add(entry.name)
+                if repeats > MOST_REPEATS:  # they would fill the memory
+                    continue
+            names.append(entry.name)
+            known.add(entry.name)
     return here, sorted(names)
 
 
